@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctf_columns.hpp"
+#include "ctf_utf.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <mutex>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace boxtrace::ctf {
+namespace {
+
+bool is_ascii(const uint8_t *bytes, size_t size) {
+    uint8_t bits = 0;
+    for (size_t i = 0; i < size; i++)
+        bits |= bytes[i];
+    return bits < 0x80;
+}
+
+// Free blocks by the logarithm of their size.
+class Pool {
+public:
+    uint8_t *take(size_t capacity) {
+        const std::lock_guard lock(mutex_);
+        auto &blocks = blocks_[std::bit_width(capacity)];
+        if (blocks.empty())
+            return nullptr;
+        uint8_t *block = blocks.back();
+        blocks.pop_back();
+        kept_ -= capacity;
+        return block;
+    }
+    bool give(uint8_t *block, size_t capacity) {
+        const std::lock_guard lock(mutex_);
+        if (kept_ + capacity > kMost)
+            return false;
+        blocks_[std::bit_width(capacity)].push_back(block);
+        kept_ += capacity;
+        return true;
+    }
+
+private:
+    static constexpr size_t kMost = size_t{256} << 20;
+    std::mutex mutex_;
+    std::array<std::vector<uint8_t *>, 65> blocks_;
+    size_t kept_ = 0;
+};
+
+Pool &pool() {
+    // Never destroyed: arrays that Python frees at exit still give their blocks back.
+    static Pool *const only = new Pool;
+    return *only;
+}
+
+constexpr size_t kFirstRows = 64;
+constexpr size_t kShortText = 16; // bytes: most are names of programs
+constexpr size_t kPooled = 1024;
+constexpr size_t kLine = 64; // of the cache
+
+} // namespace
+
+uint8_t *acquire_block(size_t capacity) {
+    uint8_t *block = capacity >= kPooled ? pool().take(capacity) : nullptr;
+    if (block == nullptr)
+        block = static_cast<uint8_t *>(capacity < kLine ? std::malloc(capacity) : std::aligned_alloc(kLine, capacity));
+    if (block == nullptr)
+        throw std::bad_alloc();
+    return block;
+}
+
+void release_block(uint8_t *block, size_t capacity) {
+    if (block == nullptr || (capacity >= kPooled && pool().give(block, capacity)))
+        return;
+    std::free(block);
+}
+
+void Bytes::grow(size_t bytes) {
+    const size_t capacity = std::bit_ceil(std::max<size_t>(bytes, 256));
+    uint8_t *grown = acquire_block(capacity);
+    if (capacity_)
+        std::memcpy(grown, data_, capacity_);
+    release_block(data_, capacity_);
+    data_ = grown;
+    capacity_ = capacity;
+}
+
+Columns::Columns(const Plan &plan, std::vector<size_t> expected)
+    : rows(plan.spaces), plan_(plan), data_(plan.columns.size()), blocks_(plan.spaces), capacity_(plan.spaces),
+      expected_(std::move(expected)) {
+    expected_.resize(capacity_.size(), kFirstRows);
+}
+
+Columns::~Columns() {
+    for (size_t space = 0; space < capacity_.size(); space++)
+        if (capacity_[space])
+            for (const int column : plan_.space_plans[space].columns)
+                data_[column].~ColumnData();
+}
+
+namespace {
+
+// Puts the buffers of a space's columns into its block.
+class Layout {
+public:
+    Layout(uint8_t *block, size_t before, size_t capacity) : to_(block), before_(before), capacity_(capacity) {}
+
+    // each: bytes of a row; more: rows besides; zeroed: new ones are zeros.
+    template <typename T> void place(T *&buffer, size_t each, size_t more, bool zeroed) {
+        const size_t old = before_ ? (before_ + more) * each : 0;
+        if (old)
+            std::memcpy(to_, buffer, old);
+        if (zeroed)
+            std::memset(to_ + old, 0, (capacity_ + more) * each - old);
+        buffer = reinterpret_cast<T *>(to_);
+        to_ += ((capacity_ + more) * each + kLine - 1) & -kLine;
+    }
+
+private:
+    uint8_t *to_;
+    size_t before_;
+    size_t capacity_;
+};
+
+void place_column(const Column &column, ColumnData &data, Layout &layout) {
+    switch (column.kind) {
+    case ColumnKind::Integer:
+    case ColumnKind::Unsigned:
+    case ColumnKind::Float:
+        layout.place(data.values, static_cast<size_t>(column.width), 0, column.nullable);
+        break;
+    case ColumnKind::Boolean:
+        layout.place(data.values, 1, 0, true);
+        break;
+    case ColumnKind::Text:
+    case ColumnKind::Bytes:
+    case ColumnKind::List:
+        layout.place(data.offsets, sizeof(int64_t), 1, false);
+        break;
+    case ColumnKind::FixedList:
+    case ColumnKind::Struct:
+        break;
+    }
+    if (column.nullable)
+        layout.place(data.valid, 1, 0, true);
+}
+
+} // namespace
+
+void Columns::grow(int space, size_t rows) {
+    const size_t before = capacity_[space];
+    const size_t capacity = std::bit_ceil(std::max<size_t>(rows, before ? before * 2 : expected_[space]));
+    const SpacePlan &planned = plan_.space_plans[space];
+    Bytes block;
+    // Each buffer may have one more row, and be filled up to a line.
+    block.reserve(capacity * planned.row_size + planned.buffers * (kLine + sizeof(int64_t)));
+    Layout layout(block.data(), before, capacity);
+    for (const int index : planned.columns) {
+        const Column &column = plan_.columns[index];
+        ColumnData &data = data_[index];
+        place_column(column, data, layout);
+        if (before == 0 && data.offsets != nullptr)
+            data.offsets[0] = 0;
+        if (column.kind == ColumnKind::FixedList)
+            ensure(column.child_space, capacity * static_cast<size_t>(column.width));
+        if (column.kind == ColumnKind::Text || column.kind == ColumnKind::Bytes)
+            data.content.reserve(capacity * kShortText);
+    }
+    blocks_[space].swap(block);
+    capacity_[space] = capacity;
+}
+
+void Columns::set_null(int column, size_t row) {
+    const Column &described = plan_.columns[column];
+    ColumnData &data = data_[column];
+    if (described.nullable)
+        data.valid[row] = 0;
+    switch (described.kind) {
+    case ColumnKind::Text:
+    case ColumnKind::Bytes:
+    case ColumnKind::List:
+        data.offsets[row + 1] = data.offsets[row];
+        break;
+    case ColumnKind::FixedList:
+        for (int i = 0; i < described.width; i++)
+            set_null(described.children[0], row * described.width + i);
+        break;
+    case ColumnKind::Struct:
+        for (const int child : described.children)
+            set_null(child, row);
+        break;
+    default:
+        break;
+    }
+}
+
+void Columns::set_bytes(int column, size_t row, const uint8_t *bytes, size_t size) {
+    ColumnData &data = data_[column];
+    const int64_t start = data.offsets[row];
+    data.content.reserve(static_cast<size_t>(start) + size + 1);
+    if (size)
+        std::memcpy(data.content.data() + start, bytes, size);
+    data.offsets[row + 1] = start + static_cast<int64_t>(size);
+    set_valid(column, row);
+}
+
+#ifdef __SSE2__
+namespace {
+
+// Store 16 bytes, and return how many come before a NUL; -1 if they are not ASCII.
+int store_short_text(const uint8_t *from, uint8_t *to) {
+    const __m128i text = _mm_loadu_si128(reinterpret_cast<const __m128i *>(from));
+    const auto zeros = static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(text, _mm_setzero_si128())));
+    const int size = std::countr_zero(zeros | 1u << 16);
+    if (static_cast<unsigned>(_mm_movemask_epi8(text)) & ((1u << size) - 1))
+        return -1;
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(to), text);
+    return size;
+}
+
+} // namespace
+#endif
+
+ptrdiff_t Columns::set_string(int column, size_t row, const uint8_t *bytes, size_t left) {
+#ifdef __SSE2__
+    ColumnData &data = data_[column];
+    const auto start = static_cast<size_t>(data.offsets[row]);
+    size_t room = data.content.capacity();
+    uint8_t *to = data.content.data() + start;
+    for (size_t at = 0; at + 16 <= left; at += 16) {
+        if (start + at + 16 > room) {
+            data.content.reserve(start + at + 16);
+            room = data.content.capacity();
+            to = data.content.data() + start;
+        }
+        const int size = store_short_text(bytes + at, to + at);
+        if (size == 16)
+            continue;
+        if (size < 0)
+            break;
+        data.offsets[row + 1] = static_cast<int64_t>(start + at) + size;
+        set_valid(column, row);
+        return static_cast<ptrdiff_t>(at) + size;
+    }
+#endif
+    const void *nul = std::memchr(bytes, 0, left);
+    if (nul == nullptr)
+        return -1;
+    const auto size = static_cast<const uint8_t *>(nul) - bytes;
+    set_text(column, row, bytes, static_cast<size_t>(size), Encoding::Utf8);
+    return size;
+}
+
+bool Columns::set_short_text(int column, size_t row, const uint8_t *bytes) {
+#ifdef __SSE2__
+    ColumnData &data = data_[column];
+    const int64_t start = data.offsets[row];
+    data.content.reserve(static_cast<size_t>(start) + 16);
+    const int size = store_short_text(bytes, data.content.data() + start);
+    if (size < 0)
+        return false;
+    data.offsets[row + 1] = start + size;
+    set_valid(column, row);
+    return true;
+#else
+    (void)column, (void)row, (void)bytes;
+    return false;
+#endif
+}
+
+void Columns::set_texts(int column, size_t first, std::span<const uint8_t *const> records, size_t offset,
+                        size_t length) {
+    ColumnData &data = data_[column];
+    const uint8_t *const *record = records.data();
+    const size_t count = records.size();
+    int64_t *ends = data.offsets + first + 1;
+    auto start = static_cast<size_t>(ends[-1]);
+    size_t i = 0;
+    while (i < count) {
+        data.content.reserve(start + (count - i) * 16);
+#ifdef __SSE2__
+        uint8_t *const content = data.content.data();
+        for (; i < count; i++) {
+            const int size = store_short_text(record[i] + offset, content + start);
+            if (size < 0 || (size == 16 && length != 16))
+                break;
+            start += static_cast<size_t>(size);
+            ends[i] = static_cast<int64_t>(start);
+        }
+        if (i == count)
+            return;
+#endif
+        const uint8_t *text = record[i] + offset;
+        const void *nul = std::memchr(text, 0, length);
+        const size_t found = nul == nullptr ? length : static_cast<size_t>(static_cast<const uint8_t *>(nul) - text);
+        set_text(column, first + i, text, found, Encoding::Utf8);
+        start = static_cast<size_t>(ends[i++]);
+    }
+}
+
+void Columns::set_text(int column, size_t row, const uint8_t *bytes, size_t size, Encoding encoding) {
+    if (encoding == Encoding::Utf8) {
+        if (plan_.columns[column].kind == ColumnKind::Bytes || is_ascii(bytes, size))
+            return set_bytes(column, row, bytes, size);
+        const std::string text = repaired(bytes, size);
+        return set_bytes(column, row, reinterpret_cast<const uint8_t *>(text.data()), text.size());
+    }
+    const bool big = encoding == Encoding::Utf16Be || encoding == Encoding::Utf32Be;
+    const bool wide = encoding == Encoding::Utf32Be || encoding == Encoding::Utf32Le;
+    const std::string text = wide ? from_utf32(bytes, size, big) : from_utf16(bytes, size, big);
+    set_bytes(column, row, reinterpret_cast<const uint8_t *>(text.data()), text.size());
+}
+
+} // namespace boxtrace::ctf

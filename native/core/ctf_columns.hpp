@@ -1,0 +1,143 @@
+// Columns while they are filled: buffers in the layout of Arrow, indexed by row.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "ctf_plan.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace boxtrace::ctf {
+
+// Blocks of a power of two of bytes. Big ones that are given back are kept for the next batch: memory that the kernel
+// has mapped already is several times as fast to fill as memory that it must map first.
+uint8_t *acquire_block(size_t capacity);
+void release_block(uint8_t *block, size_t capacity);
+
+// Bytes that grow by doubling. What is new is not initialised: a row is written before it counts.
+class Bytes {
+public:
+    Bytes() = default;
+    Bytes(const Bytes &) = delete;
+    ~Bytes() { release_block(data_, capacity_); }
+
+    uint8_t *data() const { return data_; }
+    size_t capacity() const { return capacity_; }
+    void reserve(size_t bytes) {
+        if (bytes > capacity_)
+            grow(bytes);
+    }
+    void swap(Bytes &other) {
+        std::swap(data_, other.data_);
+        std::swap(capacity_, other.capacity_);
+    }
+
+private:
+    void grow(size_t bytes);
+
+    uint8_t *data_ = nullptr;
+    size_t capacity_ = 0;
+};
+
+// One column's buffers; those whose size follows from the number of rows lie in the block of their space. Rows are
+// written at their number, so that a row that is given up is simply written again.
+struct ColumnData {
+    uint8_t *values;  // numbers; one byte per boolean
+    uint8_t *valid;   // one byte per row that may be null
+    int64_t *offsets; // one more than rows
+    Bytes content;    // of texts and byte strings
+};
+
+// The number in a row, as 64 bits: extended by its sign if the column has one.
+inline uint64_t number_at(const Column &column, const uint8_t *values, size_t row) {
+    const bool sign = column.kind == ColumnKind::Integer;
+    switch (column.width) {
+    case 1:
+        return sign ? static_cast<uint64_t>(static_cast<int8_t>(values[row])) : values[row];
+    case 2: {
+        uint16_t value;
+        std::memcpy(&value, values + row * 2, 2);
+        return sign ? static_cast<uint64_t>(static_cast<int16_t>(value)) : value;
+    }
+    case 4: {
+        uint32_t value;
+        std::memcpy(&value, values + row * 4, 4);
+        return sign ? static_cast<uint64_t>(static_cast<int32_t>(value)) : value;
+    }
+    default: {
+        uint64_t value;
+        std::memcpy(&value, values + row * 8, 8);
+        return value;
+    }
+    }
+}
+
+// Elements that are all zeros, in memory that the kernel maps when it is touched: of thousands of columns, most stay
+// empty.
+template <typename T> class Zeroed {
+public:
+    explicit Zeroed(size_t count) : data_(static_cast<T *>(std::calloc(count + 1, sizeof(T)))) {
+        if (data_ == nullptr)
+            throw std::bad_alloc();
+    }
+    Zeroed(const Zeroed &) = delete;
+    ~Zeroed() { std::free(data_); }
+    T &operator[](size_t index) { return data_[index]; }
+    const T &operator[](size_t index) const { return data_[index]; }
+
+private:
+    T *data_;
+};
+
+// The rows of all columns of a plan.
+class Columns {
+public:
+    // expected: rows to make room for in each space as soon as it has one, such as the room of a batch before.
+    explicit Columns(const Plan &plan, std::vector<size_t> expected = {});
+    Columns(const Columns &) = delete;
+    ~Columns();
+
+    // Make room for rows up to (not including) this number in every column of the space.
+    void ensure(int space, size_t rows) {
+        if (rows > capacity_[space])
+            grow(space, rows);
+    }
+    // How many rows there is room for.
+    size_t room(int space) const { return capacity_[space]; }
+    const std::vector<size_t> &rooms() const { return capacity_; }
+    ColumnData &at(int column) { return data_[column]; }
+    const ColumnData &at(int column) const { return data_[column]; }
+    // Give the row no value, in this column and in those inside it.
+    void set_null(int column, size_t row);
+    void set_valid(int column, size_t row) {
+        if (plan_.columns[column].nullable)
+            data_[column].valid[row] = 1;
+    }
+    // Numbers of a column; they move when its space grows.
+    uint8_t *numbers(int column) const { return data_[column].values; }
+    // Append bytes as the row's text; invalid UTF-8 is replaced unless the column is one of bytes.
+    void set_text(int column, size_t row, const uint8_t *bytes, size_t size, Encoding encoding);
+    // The UTF-8 before a NUL among so many bytes as the row's text: how many bytes it has, -1 where there is no NUL.
+    ptrdiff_t set_string(int column, size_t row, const uint8_t *bytes, size_t left);
+    // The texts of rows that follow one another: UTF-8 of length bytes (16 or more) at an offset of each record, up to
+    // a NUL.
+    void set_texts(int column, size_t first, std::span<const uint8_t *const> records, size_t offset, size_t length);
+    // The same for UTF-8 in 16 bytes, up to a NUL, which is what names of processes are. False if it is not that
+    // simple.
+    bool set_short_text(int column, size_t row, const uint8_t *bytes);
+    void set_bytes(int column, size_t row, const uint8_t *bytes, size_t size);
+
+    std::vector<size_t> rows; // by space
+
+private:
+    void grow(int space, size_t rows);
+
+    const Plan &plan_;
+    Zeroed<ColumnData> data_;   // without values all its pointers are null
+    std::vector<Bytes> blocks_; // by space
+    std::vector<size_t> capacity_;
+    std::vector<size_t> expected_;
+};
+
+} // namespace boxtrace::ctf
