@@ -1,0 +1,211 @@
+"""Declared TSDL types to the model: paths of lengths and tags become locations, names lose their extra underscore.
+
+Reserved names get their roles here (CTF 1.8 section 5, and what LTTng adds: ``events_discarded``, ``packet_seq_num``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from boxtrace.ctf.fields import (
+    ArrayField,
+    DynamicStringField,
+    FieldClass,
+    FieldLocation,
+    IntegerField,
+    Member,
+    Role,
+    Scope,
+    SequenceField,
+    StaticStringField,
+    StructField,
+    VariantField,
+    VariantOption,
+)
+from boxtrace.ctf.tsdl_types import DeclaredArray, DeclaredInteger, DeclaredStruct, DeclaredType, DeclaredVariant
+
+__all__ = ["Roots", "resolve"]
+
+Roots = Mapping[Scope, DeclaredStruct | None]
+"""The structures that a path may lead into."""
+
+_PREFIXES = {
+    ("trace", "packet", "header"): Scope.PACKET_HEADER,
+    ("stream", "packet", "context"): Scope.PACKET_CONTEXT,
+    ("stream", "event", "header"): Scope.EVENT_HEADER,
+    ("stream", "event", "context"): Scope.EVENT_COMMON_CONTEXT,
+    ("event", "context"): Scope.EVENT_SPECIFIC_CONTEXT,
+    ("event", "fields"): Scope.EVENT_PAYLOAD,
+}
+_ROLES: dict[Scope, dict[str, Role]] = {
+    Scope.PACKET_HEADER: {
+        "magic": Role.PACKET_MAGIC,
+        "stream_id": Role.STREAM_CLASS_ID,
+        "stream_instance_id": Role.STREAM_ID,
+    },
+    Scope.PACKET_CONTEXT: {
+        "timestamp_begin": Role.TIMESTAMP,
+        "timestamp_end": Role.TIMESTAMP_END,
+        "content_size": Role.CONTENT_SIZE,
+        "packet_size": Role.PACKET_SIZE,
+        "packet_seq_num": Role.PACKET_SEQ_NUM,
+        "events_discarded": Role.EVENTS_DISCARDED,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A compound being resolved: its named children, how many of them come before the current one, its path."""
+
+    children: tuple[tuple[str, DeclaredType], ...]
+    before: int
+    path: tuple[str, ...]
+
+
+def resolve(scope: Scope, roots: Roots) -> StructField | None:
+    """Return the model of one root structure.
+
+    :raises ValueError: if a length or tag names nothing that was decoded before, or not an integer or enumeration.
+    """
+    declared = roots[scope]
+    if declared is None:
+        return None
+    field = _Resolver(scope, roots).convert(declared, ())
+    assert isinstance(field, StructField)
+    return field
+
+
+def shown_names(children: tuple[tuple[str, DeclaredType], ...]) -> list[str]:
+    """Return the names of members or options without TSDL's extra underscore."""
+    raw = [name for name, _ in children]
+    shown = [name[1:] if name.startswith("_") and len(name) > 1 else name for name in raw]
+    return shown if len(set(shown)) == len(shown) else raw
+
+
+class _Resolver:
+    def __init__(self, scope: Scope, roots: Roots) -> None:
+        self._scope = scope
+        self._roots = roots
+        self._frames: list[_Frame] = []
+
+    def convert(self, declared: DeclaredType, path: tuple[str, ...]) -> FieldClass:
+        match declared:
+            case DeclaredInteger():
+                return self._integer(declared.field, path)
+            case DeclaredArray():
+                return self._array(declared, path)
+            case DeclaredStruct():
+                return self._struct(declared, path)
+            case DeclaredVariant():
+                return self._variant(declared, path)
+            case _:
+                return declared
+
+    def _integer(self, field: IntegerField, path: tuple[str, ...]) -> IntegerField:
+        role = None
+        if self._scope is Scope.EVENT_HEADER:
+            if path and path[-1] == "id":
+                role = Role.EVENT_ID
+            elif field.clock is not None:
+                role = Role.TIMESTAMP
+        elif len(path) == 1:
+            role = _ROLES.get(self._scope, {}).get(path[0])
+        if role is None and field.clock is not None and self._scope is Scope.PACKET_CONTEXT:
+            role = Role.TIMESTAMP
+        return field if role is None or field.signed else replace(field, roles=(role,))
+
+    def _struct(self, declared: DeclaredStruct, path: tuple[str, ...]) -> StructField:
+        members = []
+        for index, ((_, child), name) in enumerate(zip(declared.members, shown_names(declared.members), strict=True)):
+            self._frames.append(_Frame(declared.members, index, path))
+            members.append(Member(name, self.convert(child, (*path, name))))
+            self._frames.pop()
+        return StructField(members=tuple(members), align=declared.align)
+
+    def _array(self, declared: DeclaredArray, path: tuple[str, ...]) -> FieldClass:
+        element = declared.element
+        text = (
+            isinstance(element, DeclaredInteger)
+            and element.encoded
+            and element.field.size == 8
+            and element.field.align == 8
+        )
+        if isinstance(declared.length, int):
+            if text:
+                return StaticStringField(length=declared.length)
+            roles = (Role.METADATA_UUID,) if (self._scope, path) == (Scope.PACKET_HEADER, ("uuid",)) else ()
+            return ArrayField(element=self.convert(element, path), length=declared.length, roles=roles)
+        location, target = self._locate(declared.length)
+        if not isinstance(target, DeclaredInteger) or target.field.signed:
+            raise ValueError(f"length {declared.length!r} is not an unsigned integer")
+        if text:
+            return DynamicStringField(length=location)
+        return SequenceField(element=self.convert(element, path), length=location)
+
+    def _variant(self, declared: DeclaredVariant, path: tuple[str, ...]) -> VariantField:
+        if declared.tag is None:
+            raise ValueError("a variant field needs a tag")
+        location, target = self._locate(declared.tag)
+        if not isinstance(target, DeclaredInteger) or not target.field.mappings:
+            raise ValueError(f"tag {declared.tag!r} is not an enumeration")
+        ranges = {mapping.label: mapping.ranges for mapping in target.field.mappings}
+        options = []
+        for (raw, child), name in zip(declared.options, shown_names(declared.options), strict=True):
+            options.append(VariantOption(name, self.convert(child, path), ranges.get(raw, ())))
+        return VariantField(selector=location, options=tuple(options))
+
+    def _locate(self, text: str) -> tuple[FieldLocation, DeclaredType]:
+        names = tuple(text.split("."))
+        for prefix, scope in _PREFIXES.items():
+            if names[: len(prefix)] == prefix:
+                return self._absolute(text, scope, names[len(prefix) :])
+        for frame in reversed(self._frames):
+            found = _descend(frame.children[: frame.before], names, frame.path)
+            if found is not None:
+                return FieldLocation(self._scope, found[0]), found[1]
+        for scope in reversed(list(Scope)[: list(Scope).index(self._scope)]):
+            root = self._roots.get(scope)
+            found = None if root is None else _descend(root.members, names, ())
+            if found is not None:
+                return FieldLocation(scope, found[0]), found[1]
+        raise ValueError(f"{text!r} names no field that comes before")
+
+    def _absolute(self, text: str, scope: Scope, names: tuple[str, ...]) -> tuple[FieldLocation, DeclaredType]:
+        order = list(Scope)
+        children: tuple[tuple[str, DeclaredType], ...] = ()
+        if scope is self._scope and self._frames:
+            children = self._frames[0].children[: self._frames[0].before + 1]
+        elif order.index(scope) < order.index(self._scope) and (root := self._roots.get(scope)) is not None:
+            children = root.members
+        found = _descend(children, names, ())
+        if found is None:
+            raise ValueError(f"{text!r} names no field that comes before")
+        return FieldLocation(scope, found[0]), found[1]
+
+
+def _descend(
+    children: tuple[tuple[str, DeclaredType], ...], names: tuple[str, ...], path: tuple[str, ...]
+) -> tuple[tuple[str, ...], DeclaredType] | None:
+    """Follow names down from a list of members; arrays and variants take no element of the location's path."""
+    shown = dict(zip((name for name, _ in children), shown_names(children), strict=True))
+    child = dict(children).get(names[0]) if names else None
+    if child is None:
+        return None
+    path = (*path, shown[names[0]])
+    rest = names[1:]
+    while True:
+        while isinstance(child, DeclaredArray):
+            child = child.element
+        if not rest:
+            return path, child
+        if isinstance(child, DeclaredVariant):
+            option = next((option for name, option in child.options if name == rest[0]), None)
+            if option is None:
+                return None
+            child, rest = option, rest[1:]
+        elif isinstance(child, DeclaredStruct):
+            return _descend(child.members, rest, path)
+        else:
+            return None
