@@ -1,0 +1,1 @@
+"""Moves full sub-buffers from the rings to a sink."""

@@ -1,0 +1,103 @@
+"""Cgroup hierarchies of the host: version 1, version 2, or both, wherever they are mounted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from boxtrace.containers.model import CGROUP2, Cgroup
+from boxtrace.units import CgroupId
+
+__all__ = ["CgroupMount", "Hierarchies", "hierarchy_numbers", "parse_cgroups", "parse_mounts"]
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupMount:
+    """One mounted hierarchy: where, from which of its directories on, and which controllers (empty for version 2)."""
+
+    directory: Path
+    root: str
+    controllers: frozenset[str]
+
+
+def parse_mounts(mountinfo: str) -> list[CgroupMount]:
+    """Find the cgroup mounts in the text of ``/proc/PID/mountinfo`` (proc(5))."""
+    found: list[CgroupMount] = []
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields, kind = before.split(" "), after.split(" ")
+        if not separator or len(fields) < 6 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
+            continue
+        controllers = frozenset() if kind[0] == "cgroup2" else frozenset(kind[2].split(","))
+        found.append(CgroupMount(Path(_unescape(fields[4])), _unescape(fields[3]), controllers))
+    return found
+
+
+def _unescape(text: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def parse_cgroups(text: str) -> list[Cgroup]:
+    """Parse ``/proc/PID/cgroup``: one :class:`Cgroup` per hierarchy, ids not looked up.
+
+    The kernel appends ``(deleted)`` to the path of a removed cgroup; the mark is taken off.
+    """
+    found = []
+    for line in text.splitlines():
+        number, first, rest = line.partition(":")
+        controllers, second, path = rest.partition(":")
+        if not (first and second and number.isdigit()):
+            continue
+        found.append(Cgroup(controllers or CGROUP2, path.removesuffix(" (deleted)")))
+    return found
+
+
+def hierarchy_numbers(proc: Path = Path("/proc")) -> dict[str, int]:
+    """Return the kernel's number of each hierarchy by the name that :attr:`Cgroup.hierarchy` has; 0 is version 2."""
+    numbers = {}
+    for line in (proc / "self/cgroup").read_text(errors="replace").splitlines():
+        number, _, rest = line.partition(":")
+        numbers[rest.partition(":")[0] or CGROUP2] = int(number)
+    return numbers
+
+
+class Hierarchies:
+    """The hierarchies mounted for this process, to turn a cgroup's path into its id.
+
+    :param proc: the proc mount to read.
+    """
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self._proc = proc
+
+    @cached_property
+    def _mounts(self) -> list[CgroupMount]:
+        try:
+            return parse_mounts((self._proc / "self/mountinfo").read_text(errors="replace"))
+        except OSError:
+            return []
+
+    def directory(self, cgroup: Cgroup) -> Path | None:
+        """Return where the cgroup's directory is mounted here, None where its hierarchy or that part of it is not."""
+        wanted = frozenset() if cgroup.hierarchy == CGROUP2 else frozenset(cgroup.hierarchy.split(","))
+        if cgroup.path.startswith("/.."):
+            return None
+        for mount in self._mounts:
+            same = mount.controllers >= wanted if wanted else not mount.controllers
+            if same and Cgroup("", mount.root).contains(Cgroup("", cgroup.path)):
+                return mount.directory / cgroup.path[len(mount.root) :].lstrip("/")
+        return None
+
+    def with_id(self, cgroup: Cgroup) -> Cgroup:
+        """Return the cgroup with the inode number of its directory, which is the kernel's id of the cgroup."""
+        directory = self.directory(cgroup)
+        if directory is None:
+            return cgroup
+        try:
+            return Cgroup(cgroup.hierarchy, cgroup.path, CgroupId(directory.stat().st_ino))
+        except OSError:
+            return cgroup

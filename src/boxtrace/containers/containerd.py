@@ -1,0 +1,163 @@
+"""containerd: from the bundles of its tasks on disk, and by its API (Kubernetes, ctr, nerdctl).
+
+Where the API cannot be asked (no socket, no permission, h2 not installed) the bundles are enough to find what runs;
+images, labels and what does not run are known by the API alone. A task's bundle is
+``STATE/io.containerd.runtime.v2.task/NAMESPACE/ID`` and holds ``init.pid`` beside ``config.json`` (containerd's runtime
+v2 shims). Names of Kubernetes come from what containerd's CRI plugin notes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from boxtrace.containers._containerd_api import DOCKERS, list_by_containerd
+from boxtrace.containers.oci import bundle_notes, directories, mapping
+from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
+from boxtrace.containers.table import ProcessTable
+from boxtrace.containers.text import is_safe_id, shorten_id
+from boxtrace.units import Pid
+
+__all__ = ["Containerd", "describe_bundle"]
+
+_TASKS = "io.containerd.runtime.v2.task"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a daemon keeps its state, and listens."""
+
+    state: str
+    socket: Path
+
+
+_USUAL = (
+    _Place("/run/containerd", Path("/run/containerd/containerd.sock")),
+    _Place("/run/docker/containerd/daemon", Path("/run/docker/containerd/containerd.sock")),
+    _Place("/run/k3s/containerd", Path("/run/k3s/containerd/containerd.sock")),
+)
+_STATES = (*(place.state for place in _USUAL), "/run/user/*/containerd")
+_CONFIGURATION = "/etc/containerd/config.toml"
+_CRI = "io.kubernetes.cri."
+_SHIM = "containerd-shim"  # the kernel keeps 15 characters: containerd-shim-runc-v2, -kata-v2, ...
+
+# Label of Kubernetes' own runtimes: annotation of containerd's CRI plugin.
+_LABELS = {
+    "io.kubernetes.container.name": f"{_CRI}container-name",
+    "io.kubernetes.pod.name": f"{_CRI}sandbox-name",
+    "io.kubernetes.pod.namespace": f"{_CRI}sandbox-namespace",
+    "io.kubernetes.pod.uid": f"{_CRI}sandbox-uid",
+}
+
+
+def describe_bundle(identifier: str, notes: Mapping[str, str], init: int | None) -> RuntimeContainer:
+    """Describe a running task by its id, the annotations of its bundle and its first process."""
+    labels = {label: notes[label] for label in _LABELS if label in notes}
+    labels |= {label: notes[note] for label, note in _LABELS.items() if note in notes}
+    name = labels.get("io.kubernetes.container.name") or notes.get("nerdctl/name")
+    if name is None and "sandbox" in (notes.get(f"{_CRI}container-type"), notes.get("io.cri-containerd.kind")):
+        name = f"{labels.get('io.kubernetes.pod.name', identifier[:12])}-sandbox"
+    others = {key: value for key, value in notes.items() if not key.startswith(_CRI)}
+    image = notes.get(f"{_CRI}image-name")
+    return RuntimeContainer(identifier, name or shorten_id(identifier), "running", init, image, labels=others | labels)
+
+
+class Containerd:
+    """The containers of every containerd of this host.
+
+    :param states: patterns of its state directories.
+    """
+
+    name = "containerd"
+
+    def __init__(self, states: tuple[str, ...] = _STATES) -> None:
+        self._states = states
+        self._known = states
+
+    def watched(self, processes: ProcessTable) -> tuple[tuple[str, str], ...]:
+        """Return where tasks appear: patterns of directories, and the file of a task that is written last."""
+        self._known = self._places(processes)
+        return tuple((f"{state}/{_TASKS}/*", "init.pid") for state in self._known)
+
+    def _places(self, processes: ProcessTable) -> tuple[str, ...]:
+        """Return the usual state directories, and those that running daemons are configured to use."""
+        return tuple(dict.fromkeys([*self._states, *(place.state for place in _configured(processes))]))
+
+    @staticmethod
+    def daemons(processes: ProcessTable) -> dict[str, str]:
+        """Return the sockets of the daemons, as ``unix://PATH``, with the state directory of each."""
+        found: dict[Path, tuple[Path, str]] = {}
+        for place in (*_configured(processes), *_USUAL):
+            if place.socket.is_socket():
+                found.setdefault(place.socket.resolve(), (place.socket, place.state))
+        return {f"unix://{socket}": state for socket, state in found.values()}
+
+    @staticmethod
+    def is_dockers(bundle: Path) -> bool:
+        """Tell whether a bundle is of a container that Docker tells of."""
+        return bundle.parent.name == DOCKERS
+
+    def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
+        """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
+        found: dict[tuple[str, int | None], RuntimeContainer] = {}
+        failure: RuntimeFailedError | None = None
+        for address in self.daemons(processes):
+            with suppress(RuntimeAbsentError):
+                try:
+                    told = list_by_containerd(address, describe_bundle)
+                except RuntimeFailedError as error:
+                    failure = error
+                    continue
+                found |= {(container.id, container.init_pid): container for container in told}
+        self._known = self._places(processes)
+        for container in self.kept(processes):
+            found.setdefault((container.id, container.init_pid), container)
+        if not found:
+            raise failure or RuntimeAbsentError("containerd: no task runs")
+        return list(found.values())
+
+    def kept(self, processes: ProcessTable) -> list[RuntimeContainer]:
+        """Return what the bundles tell, of the daemons that were there when it was asked last."""
+        found = []
+        for bundle in (task for state in self._known for task in directories(f"{state}/{_TASKS}/*/*")):
+            init = _init(bundle, processes)
+            if init is not None and is_safe_id(bundle.name):
+                found.append(describe_bundle(bundle.name, bundle_notes(bundle), init))
+        return found
+
+
+def _configured(processes: ProcessTable) -> Iterator[_Place]:
+    """Yield the places of the daemons that run, by their command lines and configurations."""
+    for daemon in processes.named("containerd"):
+        words = [word for argument in processes.arguments(daemon.pid) for word in argument.split("=", 1)]
+        options = dict(pairwise(words))
+        file = next((options[option] for option in ("--config", "-c") if option in options), _CONFIGURATION)
+        try:
+            with processes.path(daemon.pid, file).open("rb") as opened:
+                configuration = tomllib.load(opened)
+        except (OSError, ValueError):
+            configuration = {}
+        state = options.get("--state", configuration.get("state"))
+        told = mapping(configuration.get("grpc")).get("address")
+        socket = next((options[option] for option in ("--address", "-a") if option in options), told)
+        # A glob pattern is made of the directory.
+        proper = isinstance(state, str) and state.startswith("/") and not set("*?[") & set(state)
+        absolute = isinstance(socket, str) and socket.startswith("/")
+        yield _Place(
+            str(state) if proper else _USUAL[0].state,
+            processes.path(daemon.pid, str(socket)) if absolute else _USUAL[0].socket,
+        )
+
+
+def _init(bundle: Path, processes: ProcessTable) -> Pid | None:
+    """Return the task's first process, if it is still that: a child of a shim."""
+    try:
+        task = processes.task(int((bundle / "init.pid").read_text()))
+    except (OSError, ValueError):
+        return None
+    shim = None if task is None else processes.task(task.ppid)
+    return None if task is None or shim is None or not shim.name.startswith(_SHIM) else task.pid

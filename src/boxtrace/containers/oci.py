@@ -1,0 +1,57 @@
+"""Files that OCI runtimes and their managers keep on disk, read with care: anybody may have written them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from boxtrace.containers.text import clean
+
+__all__ = ["bundle_notes", "directories", "mapping", "read_json", "texts"]
+
+_LIMIT = 4 << 20
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; None when it is missing, not a plain file, too large or no JSON."""
+    try:
+        # Not blocking: what should be a file may be a pipe that nobody writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            content = file.read(_LIMIT + 1)
+            return json.loads(content) if len(content) <= _LIMIT else None
+        except (OSError, ValueError, RecursionError):
+            return None
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return a JSON object, or an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def texts(value: object) -> dict[str, str]:
+    """Return the text members of a JSON object, made printable."""
+    return {clean(key): clean(item) for key, item in mapping(value).items() if isinstance(item, str)}
+
+
+def bundle_notes(bundle: Path) -> dict[str, str]:
+    """Return the annotations in an OCI bundle's ``config.json`` (OCI runtime specification)."""
+    return texts(mapping(read_json(bundle / "config.json")).get("annotations"))
+
+
+def directories(pattern: str) -> Iterator[Path]:
+    """Yield what matches an absolute glob pattern, as far as it may be read."""
+    try:
+        yield from sorted(Path("/").glob(pattern.lstrip("/")))
+    except OSError:
+        return

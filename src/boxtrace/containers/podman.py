@@ -1,0 +1,54 @@
+"""Podman, of root and of every other user.
+
+Podman has no daemon. What runs is found by its conmons; where a user has Podman's API service on, it tells labels, too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from boxtrace.containers.conmon import born_beside, monitored
+from boxtrace.containers.engine import list_by_api
+from boxtrace.containers.oci import directories
+from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
+from boxtrace.containers.table import ProcessTable, Task
+from boxtrace.units import Pid
+
+__all__ = ["Podman"]
+
+_SOCKETS = ("/run/podman/podman.sock", "/run/user/*/podman/podman.sock")
+
+
+class Podman:
+    """The Podman containers of this host, of all users that may be looked at."""
+
+    name = "podman"
+
+    @staticmethod
+    def addresses() -> list[str]:
+        """Return the sockets of the API services that are on."""
+        chosen = os.environ.get("CONTAINER_HOST", "")
+        found = [f"unix://{path}" for pattern in _SOCKETS for path in directories(pattern)]
+        return [chosen, *found] if chosen.startswith("unix://") else found
+
+    def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
+        """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
+        found: dict[str, RuntimeContainer] = {}
+        failure: RuntimeFailedError | None = None
+        for address in self.addresses():
+            try:
+                found |= {container.id: container for container in list_by_api(self.name, address)}
+            except RuntimeAbsentError:
+                continue
+            except RuntimeFailedError as error:
+                failure = error
+        for item in monitored(processes):
+            if item.manager == "libpod":
+                found.setdefault(item.container.id, item.container)
+        if not found:
+            raise failure or RuntimeAbsentError("podman: no container runs")
+        return list(found.values())
+
+    def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
+        """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""
+        return born_beside("libpod", processes, monitor, init)

@@ -1,0 +1,218 @@
+"""Facts about processes from ``/proc``: namespaces, ids at every pid namespace level, cgroups, time of birth.
+
+A process is read through one descriptor of its directory, which stays bound to that process: when it ends in between,
+the reads fail instead of telling of another process that took its pid.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from boxtrace.containers.cgroups import parse_cgroups
+from boxtrace.containers.model import Cgroup, Namespaces
+from boxtrace.containers.text import clean
+from boxtrace.units import NamespaceInum, Nanoseconds, Pid
+
+__all__ = [
+    "HOST_PID_NS",
+    "TICK_NS",
+    "Process",
+    "Snapshot",
+    "host_pid_ns",
+    "parse_stat",
+    "pid_ns_ancestors",
+    "read_process",
+    "thread_ids",
+    "within",
+]
+
+HOST_PID_NS = NamespaceInum(0xEFFFFFFC)
+"""Inode number of the initial pid namespace on every Linux (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
+
+_NS_GET_PARENT = 0xB702
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+"""How coarse the kernel tells times of birth, in ns."""
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process (thread group) at the moment when it was read.
+
+    :ivar pid: in the pid namespace of the proc mount.
+    :ivar ppid: its parent there; 0 where the parent is outside.
+    :ivar name: the kernel's name of its main thread (comm), made printable.
+    :ivar start: CLOCK_BOOTTIME in ns, as coarse as a clock tick.
+    :ivar vpids: its pid at each pid namespace level, that of the proc mount first, its own last.
+    :ivar namespaces: 0 for those that it has left because it is exiting.
+    :ivar cgroups: one per hierarchy, without ids.
+    :ivar uid: its real user id, as this process's user namespace shows it; None when that is not known.
+    :ivar gid: its real group id.
+    """
+
+    pid: Pid
+    ppid: Pid
+    name: str
+    start: Nanoseconds
+    vpids: tuple[int, ...]
+    namespaces: Namespaces
+    cgroups: tuple[Cgroup, ...]
+    uid: int | None = None
+    gid: int | None = None
+
+    @property
+    def is_exiting(self) -> bool:
+        """Whether it had begun to exit when it was read: namespaces and cgroups may be missing or not its own."""
+        return not self.namespaces.uts  # the last one that is read
+
+
+def parse_stat(text: str) -> tuple[str, Pid, Nanoseconds]:
+    """Parse ``/proc/PID/stat``: name, parent, start. The name may itself hold parentheses, spaces and newlines."""
+    opening, closing = text.index("("), text.rindex(")")
+    fields = text[closing + 2 :].split()
+    return text[opening + 1 : closing], Pid(int(fields[1])), Nanoseconds(int(fields[19]) * TICK_NS)
+
+
+def read_process(pid: int, proc: Path = _PROC) -> Process | None:
+    """Read one process; None when it does not exist (any more).
+
+    :raises PermissionError: the process belongs to another user, and its namespaces are not ours to read.
+    """
+    try:
+        directory = os.open(proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
+        return None
+    try:
+        name, ppid, start = parse_stat(_read(directory, "stat"))
+        status = dict(line.partition(":")[::2] for line in _read(directory, "status").splitlines())
+        vpids = _numbers(status, "NStgid") or (pid,)
+        (uid, *_), (gid, *_) = _numbers(status, "Uid") or (None,), _numbers(status, "Gid") or (None,)
+        cgroups = tuple(parse_cgroups(_read(directory, "cgroup")))
+        # Last: who still has its namespaces was whole when the rest was read.
+        namespaces = Namespaces(*(_namespace(directory, kind) for kind in Namespaces.names()))
+        return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    finally:
+        os.close(directory)
+
+
+def thread_ids(pid: int, proc: Path = _PROC) -> list[tuple[int, ...]]:
+    """Return the ids of a process's threads at each pid namespace level, by tid; empty when it is gone."""
+    found = []
+    with suppress(OSError):
+        for task in (proc / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                lines = (task / "status").read_text(errors="replace").splitlines()
+                found.append(_numbers(dict(line.partition(":")[::2] for line in lines), "NSpid") or (int(task.name),))
+    return sorted(found)
+
+
+def _read(directory: int, name: str) -> str:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    with open(descriptor, encoding="utf-8", errors="backslashreplace") as file:
+        return file.read()
+
+
+def _numbers(status: Mapping[str, str], name: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in status.get(name, "").split())
+
+
+def _namespace(directory: int, kind: str) -> NamespaceInum:
+    try:
+        target = os.readlink(f"ns/{kind}", dir_fd=directory)
+    except FileNotFoundError:
+        # The kernel has no such namespace type, or the process is exiting and has left it.
+        return NamespaceInum(0)
+    except PermissionError:
+        _read(directory, "stat")  # of a process that is gone the kernel says "permission denied" for the link alone
+        raise
+    return NamespaceInum(int(target[target.index("[") + 1 : -1]))
+
+
+def host_pid_ns(proc: Path = _PROC) -> NamespaceInum:
+    """Return the pid namespace that counts as the host's: that of pid 1 as the proc mount shows it.
+
+    Without the permission to see that, it is the kernel's initial one.
+    """
+    try:
+        init = read_process(1, proc)
+    except PermissionError:
+        init = None
+    return HOST_PID_NS if init is None or not init.namespaces.pid else init.namespaces.pid
+
+
+def pid_ns_ancestors(pid: int, proc: Path = _PROC) -> tuple[NamespaceInum, ...] | None:
+    """Return the pid namespaces around that of a process, parent first, as far as this process may see (ioctl_ns(2)).
+
+    None when the process does not exist (any more), or is not ours to look at: the kernel says "permission denied" for
+    both when the process ends while its link is followed (proc_ns_get_link in fs/proc/namespaces.c).
+    """
+    try:
+        descriptor = os.open(proc / str(pid) / "ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    found: list[NamespaceInum] = []
+    while True:
+        try:
+            parent = fcntl.ioctl(descriptor, _NS_GET_PARENT)
+        except PermissionError:
+            return tuple(found)  # the initial namespace, or one outside of ours
+        finally:
+            os.close(descriptor)
+        descriptor = parent
+        found.append(NamespaceInum(os.fstat(descriptor).st_ino))
+
+
+def within(ancestors: tuple[NamespaceInum, ...], host: NamespaceInum) -> tuple[NamespaceInum, ...]:
+    """Cut a list of ancestors after the host's pid namespace."""
+    return ancestors[: ancestors.index(host) + 1] if host in ancestors else ancestors
+
+
+class Snapshot:
+    """All processes of the host, read one after the other (not at one instant: the system goes on meanwhile).
+
+    :ivar processes: what could be read, by pid.
+    :ivar unreadable: number of processes whose namespaces this user may not read.
+    :ivar host_pid_ns: the host's pid namespace.
+    """
+
+    def __init__(self, proc: Path = _PROC) -> None:
+        self._proc = proc
+        self._ancestors: dict[NamespaceInum, tuple[NamespaceInum, ...]] = {}
+        self.processes: dict[Pid, Process] = {}
+        self.unreadable = 0
+        self.host_pid_ns = host_pid_ns(proc)
+        for pid in _pids(proc):
+            try:
+                process = read_process(pid, proc)
+            except PermissionError:
+                self.unreadable += 1
+                continue
+            if process is not None:
+                self.processes[process.pid] = process
+
+    def pid_ns_ancestors(self, process: Process) -> tuple[NamespaceInum, ...]:
+        """Return the pid namespaces around that of *process*, parent first, up to the host's; empty for the host's."""
+        inner = process.namespaces.pid
+        if inner == self.host_pid_ns:
+            return ()
+        known = self._ancestors.get(inner)
+        if known is None:
+            found = pid_ns_ancestors(process.pid, self._proc)
+            known = within(found, self.host_pid_ns) if found else ()
+            if known:
+                self._ancestors[inner] = known
+        return known or (self.host_pid_ns,)
+
+
+def _pids(proc: Path) -> Iterator[int]:
+    for entry in proc.iterdir():
+        if entry.name.isdecimal():
+            yield int(entry.name)

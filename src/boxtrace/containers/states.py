@@ -1,0 +1,155 @@
+"""Runtimes that keep a directory for each container: its name tells of a container however short its life was.
+
+The kernel queues what happens in the directories (inotify), so that nothing has to be fast.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from boxtrace.containers._inotify import DirectoryWatch, Entry
+from boxtrace.containers.containerd import Containerd
+from boxtrace.containers.events import ContainerEvent
+from boxtrace.containers.lowlevel import Crun, Runc
+from boxtrace.containers.oci import directories
+from boxtrace.containers.table import ProcessTable
+from boxtrace.containers.text import clean, is_safe_id, shorten_id
+from boxtrace.units import Nanoseconds
+
+__all__ = ["StateDirectories"]
+
+_BUSY = frozenset({Path("/tmp")})
+"""Where too much happens to be watched for a runtime's directory to appear."""
+
+
+class StateDirectories:
+    """The directories that these runtimes keep. What is there already is not told of.
+
+    :param tell: takes creations and removals.
+    :param told: tells by the directory of a container whether somebody else tells of it.
+    :raises OSError: the kernel gives no more watches (``/proc/sys/fs/inotify``).
+    """
+
+    def __init__(
+        self,
+        runtimes: Sequence[Containerd | Runc | Crun],
+        processes: ProcessTable,
+        tell: Callable[[ContainerEvent], None],
+        told: Callable[[Path], bool] = lambda _: False,
+    ) -> None:
+        self._tell = tell
+        self._told = told
+        self._watch = DirectoryWatch()
+        self._runtimes = runtimes
+        self._patterns: dict[str, tuple[str, str]] = {}
+        self._files: set[str] = set()
+        self._roots: dict[Path, str] = {}
+        self._present: set[Path] = set()
+        self._ask(processes)
+        self._refresh(quiet=True)
+
+    def follow(self, seconds: float) -> set[str]:
+        """Wait for something to happen, for so long at most; return the runtimes that have new states to be read."""
+        written = {entry.path for entry in self._watch.wait(seconds) if self._take(entry)}
+        if self._watch.missed:
+            self._watch.missed = False
+            self._refresh()
+            return {runtime.name for runtime in self._runtimes}
+        return {
+            self._roots[root] for path in written for root in (path.parent, path.parent.parent) if root in self._roots
+        }
+
+    @property
+    def refused(self) -> int:
+        """How often the kernel refused to watch one more directory (``user.max_inotify_watches``, ``fs.inotify``)."""
+        return self._watch.refused
+
+    def refresh(self, processes: ProcessTable) -> None:
+        """Look for directories of runtimes that were not there before."""
+        self._ask(processes)
+        self._refresh()
+
+    def _ask(self, processes: ProcessTable) -> None:
+        """Ask the runtimes for their directories, which daemons that have started since may choose."""
+        for runtime in self._runtimes:
+            for pattern, file in runtime.watched(processes):
+                self._patterns[pattern] = runtime.name, file
+                self._files.add(file)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch.close()
+
+    def _refresh(self, *, quiet: bool = False) -> None:
+        for pattern, (runtime, _) in self._patterns.items():
+            for above in PurePosixPath(pattern).parents:
+                for directory in directories(str(above)) if above.name else ():
+                    if directory not in _BUSY and directory not in self._watch.directories:
+                        self._watch.add(directory)
+            for root in directories(pattern):
+                if root not in self._watch.directories:
+                    self._watch.add(root)
+                self._roots[root] = runtime
+                self._scan(root, quiet)
+
+    def _scan(self, root: Path, quiet: bool) -> None:
+        try:
+            found = {Path(entry) for entry in os.scandir(root) if entry.is_dir()}
+        except OSError:
+            found = set()
+        for path in {known for known in self._present if known.parent == root} - found:
+            self._vanished(path)
+        for path in found - self._present:
+            self._appeared(path, quiet=quiet)
+
+    def _take(self, entry: Entry) -> bool:
+        """Note what happened; return whether a container's state was written."""
+        path = entry.path
+        if path.parent in self._roots:
+            if entry.is_directory and entry.gone:
+                self._vanished(path)
+            elif entry.is_directory and path not in self._present:
+                self._appeared(path)
+                return self._has_state(path)
+            return False
+        if path.parent in self._present:
+            return not entry.gone and path.name in self._files
+        if entry.is_directory and not entry.gone:
+            self._refresh()
+        return False
+
+    def _has_state(self, path: Path) -> bool:
+        try:
+            return any((path / name).exists() for name in self._files)
+        except OSError:
+            return False  # it is not ours to look into
+
+    def _appeared(self, path: Path, *, quiet: bool = False) -> None:
+        if not is_safe_id(path.name):
+            return
+        self._present.add(path)
+        self._watch.add(path)
+        if not quiet:
+            self._event("create", path)
+
+    def _vanished(self, path: Path) -> None:
+        if path in self._present:
+            self._present.discard(path)
+            self._event("remove", path)
+
+    def _event(self, kind: str, path: Path) -> None:
+        if self._told(path):
+            return
+        identifier = path.name
+        self._tell(
+            ContainerEvent(
+                kind=kind,
+                runtime=self._roots[path.parent],
+                id=identifier,
+                name=clean(shorten_id(identifier)),
+                time=Nanoseconds(time.time_ns()),
+            )
+        )

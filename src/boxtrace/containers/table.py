@@ -1,0 +1,83 @@
+"""A first, cheap look at every process: who it is and whose child. Runtimes are found by the monitors that they leave.
+
+Most runtimes keep a process beside each container that waits for its end (conmon, a shim, an lxc monitor), with the
+container's name on its command line. It tells the name without any daemon being asked, of every user's containers. What
+a command line says is believed only of the process's own children.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from boxtrace.containers.proc import parse_stat
+from boxtrace.units import Nanoseconds, Pid
+
+__all__ = ["ProcessTable", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One process as ``/proc/PID/stat`` tells of it."""
+
+    pid: Pid
+    name: str
+    ppid: Pid
+    start: Nanoseconds
+
+
+class ProcessTable:
+    """All processes, read when first asked for.
+
+    :param proc: the proc mount to read.
+    """
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self.proc = proc
+
+    @cached_property
+    def tasks(self) -> dict[Pid, Task]:
+        """Every process, by pid."""
+        pids = (Pid(int(entry.name)) for entry in self.proc.iterdir() if entry.name.isdecimal())
+        return {task.pid: task for pid in pids if (task := self._read(pid)) is not None}
+
+    def task(self, pid: int) -> Task | None:
+        """Return one process, without reading all others; None when it is gone."""
+        return self.tasks.get(Pid(pid)) if "tasks" in self.__dict__ else self._read(Pid(pid))
+
+    def _read(self, pid: Pid) -> Task | None:
+        try:
+            name, ppid, start = parse_stat((self.proc / str(pid) / "stat").read_text(errors="replace"))
+        except (OSError, ValueError):
+            return None
+        return Task(pid, name, ppid, start)
+
+    @cached_property
+    def _children(self) -> dict[Pid, list[Task]]:
+        found: defaultdict[Pid, list[Task]] = defaultdict(list)
+        for task in self.tasks.values():
+            found[task.ppid].append(task)
+        return found
+
+    def children(self, pid: Pid) -> list[Task]:
+        """Return the children of a process, the oldest first."""
+        return sorted(self._children.get(pid, []), key=lambda task: (task.start, task.pid))
+
+    def named(self, name: str) -> Iterator[Task]:
+        """Yield the processes of which the kernel's name is *name*."""
+        return (task for task in self.tasks.values() if task.name == name)
+
+    def arguments(self, pid: Pid) -> list[str]:
+        """Return the command line of a process; empty when it has none or is gone."""
+        try:
+            content = (self.proc / str(pid) / "cmdline").read_bytes()
+        except OSError:
+            return []
+        return [part.decode("utf-8", "replace") for part in content.removesuffix(b"\0").split(b"\0")] if content else []
+
+    def path(self, pid: Pid, path: str) -> Path:
+        """Return where a path that a process uses is found from here."""
+        return self.proc / str(pid) / ("root" if path.startswith("/") else "cwd") / path.lstrip("/")

@@ -1,0 +1,390 @@
+"""Containers that start, end or are renamed while a recording runs: their names get into the trace, too.
+
+Daemons with Docker's API, and containerd, tell by their stream of events. Other runtimes are found by their monitors: a
+look at the list of processes every few seconds, which reads one small file for each process of the host. No runtime is
+held up: what is learnt late is joined when the trace is read. What fails is told of once; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+from boxtrace.containers._containerd_api import ContainerdEvents, list_by_containerd
+from boxtrace.containers.beside import find_beside
+from boxtrace.containers.containerd import Containerd, describe_bundle
+from boxtrace.containers.crio import Crio
+from boxtrace.containers.discovery import RUNTIMES
+from boxtrace.containers.docker import Docker, socket_address
+from boxtrace.containers.engine import EngineEvents, list_by_api
+from boxtrace.containers.events import ContainerEvent
+from boxtrace.containers.join import Joiner
+from boxtrace.containers.lowlevel import Crun, Runc
+from boxtrace.containers.lxc import Lxc
+from boxtrace.containers.model import Container
+from boxtrace.containers.nspawn import Nspawn
+from boxtrace.containers.podman import Podman
+from boxtrace.containers.runtime import (
+    Beside,
+    Runtime,
+    RuntimeAbsentError,
+    RuntimeContainer,
+    RuntimeFailedError,
+)
+from boxtrace.containers.states import StateDirectories
+from boxtrace.containers.table import ProcessTable
+from boxtrace.errors import OutputError
+from boxtrace.units import Pid
+
+__all__ = ["ContainerWatch", "engine_addresses"]
+
+_WRITE_SECONDS = 0.5
+_RETRY_SECONDS = 5.0
+_STATE_SECONDS = 0.25
+_HINT_SECONDS = 0.05
+_SAME_NS = 1_000_000_000
+"""How much the times of one end may differ that a runtime tells in different ways."""
+
+_REST = 10
+"""How many times longer than a look takes nobody looks again, whatever happens: it takes a tenth of a CPU at most."""
+_DIRECTORIES = "directories of runc, crun and containerd"
+_REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
+
+_Stream: TypeAlias = EngineEvents | ContainerdEvents
+
+_RANKS = [runtime.name for runtime in RUNTIMES]
+"""A runtime comes after those that use it, and know more."""
+
+
+def engine_addresses(processes: ProcessTable) -> dict[str, str]:
+    """Return the sockets of daemons that tell of events, as ``unix://PATH``, with the name of the runtime of each."""
+    found = dict.fromkeys(Podman.addresses(), Podman.name)
+    found |= dict.fromkeys(Containerd.daemons(processes), Containerd.name)
+    try:
+        return {socket_address(): Docker.name} | found
+    except RuntimeAbsentError:
+        return found
+
+
+class ContainerWatch:
+    """Watches the runtimes of this host in threads of its own. A context manager: watches while it is open.
+
+    :param record: takes containers that are new, or of which something is new; never called by two threads at once.
+        A :class:`~boxtrace.errors.OutputError` of it ends its calls and is kept in ``failure``. None where nothing is
+        to be written: :attr:`containers` has what is known.
+    :param tell: takes what runtimes tell of containers, as they tell it; from several threads. Its OutputError, too, is
+        kept and ends the calls.
+    :param known: the containers that were recorded already.
+    :param engines: daemons with an API (address: runtime); by default :func:`engine_addresses`.
+    :param runtimes: those to look for among the processes; by default all that are not asked by an API.
+    :param since: when what is known was found out, CLOCK_REALTIME in seconds; by default now. Events since then are
+        heard of, too.
+    :param look_seconds: time between two looks.
+    :param warn: called with a sentence about what fails, once for each thing that does; from several threads.
+    :param proc: the proc mount to read.
+    """
+
+    def __init__(
+        self,
+        record: Callable[[Iterable[Container]], None] | None,
+        known: Iterable[Container] = (),
+        *,
+        tell: Callable[[ContainerEvent], None] | None = None,
+        engines: Mapping[str, str] | None = None,
+        runtimes: Sequence[Runtime] | None = None,
+        since: float | None = None,
+        look_seconds: float = 2.0,
+        warn: Callable[[str], None] = lambda _: None,
+        proc: Path = Path("/proc"),
+    ) -> None:
+        self._record = record
+        self._tell = tell
+        self._hint = threading.Event()
+        self._known = {(container.runtime, container.id): container for container in known}
+        self._engines = dict(engine_addresses(ProcessTable(proc)) if engines is None else engines)
+        self._finds_engines = engines is None
+        self._runtimes = [item for item in RUNTIMES if not isinstance(item, Docker)] if runtimes is None else runtimes
+        self._since = time.time() if since is None else since
+        self._look_seconds = look_seconds
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._proc = proc
+        self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
+        self._beside: list[Beside] = [item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)]
+        self._joiner = Joiner(proc)
+        self._lock = threading.Lock()
+        self._news: dict[tuple[str, str, int | None], Container] = {}
+        self._seen: dict[str, Container] = {}
+        self._told_by: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._streams: set[_Stream] = set()
+        self._states_told: set[str] = set()
+        self._threads: list[threading.Thread] = []
+        self.failure: OutputError | None = None
+
+    def __enter__(self) -> ContainerWatch:
+        for address, runtime in self._engines.items():
+            self._begin(self._listen, runtime, address)
+        self._begin(self._look_and_write)
+        self._begin(self._watch_states)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Tell what is still to be told, and end."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._hint.set()
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.close()
+        for thread in self._threads:
+            thread.join()
+        self._look()
+        self._write()
+
+    @contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """Go on after whatever fails in the block, and tell of it."""
+        try:
+            yield
+        except Exception as error:  # what others write, and end meanwhile, can be anything; names must not end with it
+            self._warn_once(what, f"{what}: {type(error).__name__}: {error}; its containers may lack their names")
+            self._stop.wait(_HINT_SECONDS)  # should it fail at once every time
+
+    def _warn_once(self, what: str, sentence: str) -> None:
+        with self._lock:
+            known = what in self._warned
+            self._warned.add(what)
+        if not known:
+            self._warn(sentence)
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """What is known of every container that there was, as of now."""
+        with self._lock:
+            return tuple(self._known.values())
+
+    def _begin(self, target: Callable[..., None], *arguments: str) -> None:
+        # Daemons, so that a runtime that hangs cannot keep the process from ending after an error.
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _listen(self, runtime: str, address: str) -> None:
+        """Follow a daemon's events, and connect again when it was started again."""
+        while not self._stop.is_set():
+            with self._surviving(f"events of {runtime} at {address}"), suppress(RuntimeAbsentError, RuntimeFailedError):
+                self._follow(runtime, address)
+            self._stop.wait(_RETRY_SECONDS)
+
+    def _follow(self, runtime: str, address: str) -> None:
+        stream, there_now, state = self._connect(runtime, address)
+        with self._lock:
+            self._streams.add(stream)
+            self._states_told |= {state}
+        try:
+            # What runs by now, should the daemon have forgotten how that came.
+            for there in there_now():
+                if there.init_pid is not None:
+                    self._take(runtime, there)
+            for told in stream if not self._stop.is_set() else ():
+                self._told(told.event)
+                if told.container is not None:
+                    self._take(runtime, told.container)
+        finally:
+            self._since = time.time()
+            with self._lock:
+                self._streams.discard(stream)
+                if not self._stop.is_set():  # it has told all: what directories still tell is no news
+                    self._states_told -= {state}
+            stream.close()
+
+    def _connect(self, runtime: str, address: str) -> tuple[_Stream, Callable[[], list[RuntimeContainer]], str]:
+        """Return a daemon's stream of events, what lists its containers, and (of a containerd) its state directory."""
+        if runtime != Containerd.name:
+            return EngineEvents(runtime, address, since=self._since), lambda: list_by_api(runtime, address), ""
+        state = Containerd.daemons(ProcessTable(self._proc)).get(address, "")
+        stream = ContainerdEvents(address, describe_bundle)
+        return stream, lambda: list_by_containerd(address, describe_bundle), state
+
+    def _is_told(self, directory: Path) -> bool:
+        """Tell whether a daemon tells of the container of this directory by itself."""
+        return str(directory.parents[2]) in self._states_told and not Containerd.is_dockers(directory)
+
+    def _look_and_write(self) -> None:
+        looked, rest = time.monotonic(), _HINT_SECONDS
+        while not self._stop.is_set():
+            hinted = self._hint.wait(_WRITE_SECONDS)
+            if hinted or time.monotonic() - looked >= self._look_seconds:
+                self._hint.clear()
+                began = time.monotonic()
+                self._look()
+                looked = time.monotonic()
+                rest = max(_HINT_SECONDS, (looked - began) * _REST)
+            self._write()
+            if hinted:
+                self._stop.wait(rest)
+
+    def _watch_states(self) -> None:
+        """Look at containers when their runtime writes down their first process, before that runs their program."""
+        states = None
+        with self._surviving(_DIRECTORIES):
+            states = StateDirectories(self._state_runtimes, ProcessTable(self._proc), self._told, self._is_told)
+        if states is None:
+            return  # the slower look finds what lives long enough
+        looked = time.monotonic()
+        while not self._stop.is_set():
+            with self._surviving(_DIRECTORIES):
+                written = states.follow(_STATE_SECONDS)
+                for runtime in self._state_runtimes if written else ():
+                    if runtime.name in written:
+                        self._take_states(runtime)
+                if time.monotonic() - looked >= self._look_seconds:
+                    looked = time.monotonic()
+                    states.refresh(ProcessTable(self._proc))
+            if states.refused:
+                self._warn_once("refused", f"{_DIRECTORIES}: {_REFUSED}")
+        with self._surviving(_DIRECTORIES):
+            while states.follow(0):
+                pass
+            states.refresh(ProcessTable(self._proc))
+        states.close()
+
+    def _told(self, event: ContainerEvent) -> None:
+        """Pass on what a runtime told, if none told of that container that uses this one, and knows more."""
+        with self._lock:
+            rank = self._told_by.setdefault(event.id, _rank(event.runtime))
+            self._told_by[event.id] = min(rank, _rank(event.runtime))
+        if self._tell is None or self.failure is not None or rank < _rank(event.runtime):
+            return
+        with self._surviving(f"what {event.runtime} told"):
+            try:
+                self._tell(event)
+            except OutputError as error:
+                self.failure = error
+
+    def notice(self, born: Iterable[Pid] = ()) -> None:
+        """Look soon: the kernel has told that a container may have been born. From any thread.
+
+        :param born: first processes of pid namespaces. Who is beside them is looked for at once: both may be gone soon.
+        """
+        for init in born:
+            with self._surviving("processes beside containers"):
+                found = find_beside(self._beside, ProcessTable(self._proc), init)
+                if found is not None:
+                    self._take(*found)
+        self._hint.set()
+
+    def _take_states(self, runtime: Containerd | Runc | Crun) -> None:
+        """Take what a runtime's files tell; no daemon is asked, and not every process is looked at."""
+        with self._surviving(f"containers of {runtime.name}"), suppress(RuntimeAbsentError):
+            for container in runtime.kept(ProcessTable(self._proc)):
+                self._take(runtime.name, container)
+
+    def _take_all(self, runtimes: Iterable[Runtime], processes: ProcessTable) -> set[tuple[str, str]]:
+        """Take what these runtimes tell, and return whom they told of."""
+        seen: set[tuple[str, str]] = set()
+        for runtime in runtimes:
+            with self._surviving(f"containers of {runtime.name}"):
+                try:
+                    told = runtime.containers(processes)
+                except (RuntimeAbsentError, RuntimeFailedError):
+                    continue
+                for container in told:
+                    seen.add((runtime.name, container.id))
+                    self._take(runtime.name, container)
+        return seen
+
+    def _find_engines(self, processes: ProcessTable) -> None:
+        """Listen to daemons that have started since."""
+        with self._surviving("daemons of runtimes"):
+            for address, runtime in engine_addresses(processes).items():
+                if address not in self._engines:
+                    self._engines[address] = runtime
+                    self._begin(self._listen, runtime, address)
+
+    def _look(self) -> None:
+        """Find containers by their monitors, and those that have none any more."""
+        processes = ProcessTable(self._proc)
+        if self._finds_engines and not self._stop.is_set():
+            self._find_engines(processes)
+        seen = self._take_all(self._runtimes, processes)
+        processes = ProcessTable(self._proc)
+        names = {runtime.name for runtime in self._runtimes}
+        with self._lock:
+            for key, known in self._known.items():
+                alive = known.init_pid is not None and processes.task(known.init_pid) is not None
+                if key[0] in names and key not in seen and known.state != "exited" and not alive:
+                    self._news[(*key, known.birth)] = self._known[key] = replace(known, state="exited")
+
+    def _take(self, runtime: str, told: RuntimeContainer) -> None:
+        """Note what a runtime tells of a container, if it is news."""
+        with self._surviving(f"a container of {runtime}"):
+            self._join(runtime, told)
+
+    def _join(self, runtime: str, told: RuntimeContainer) -> None:
+        key = (runtime, told.id)
+        container = self._joiner.join(runtime, told)
+        with self._lock:
+            known, seen = self._known.get(key), self._seen.get(told.id)
+            if container.namespaces is not None:
+                self._seen[told.id] = container
+            elif seen is not None and not _is_over(known, seen, container):
+                # Too late to look at its first process: somebody was in time, perhaps by the runtime below.
+                container = replace(
+                    container,
+                    init_pid=seen.init_pid,
+                    namespaces=seen.namespaces,
+                    pid_ns_ancestors=seen.pid_ns_ancestors,
+                    birth=seen.birth,
+                    cgroups=seen.cgroups,
+                )
+            if known is not None and container.image is None:  # files know less than a daemon has told
+                labels = {**known.labels, **container.labels}
+                container = replace(container, image=known.image, image_digest=known.image_digest, labels=labels)
+            if known is not None and container.image_digest is None and container.image == known.image:
+                container = replace(container, image_digest=known.image_digest)
+            for name in _RANKS:
+                other = self._known.get((name, told.id)) if name != runtime else None
+                if other is None or other.identity != container.identity:
+                    continue
+                if _rank(name) < _rank(runtime):
+                    return  # it uses this one, and knows more
+                del self._known[name, told.id]
+                self._news.pop((name, told.id, other.birth), None)
+            if container != known:
+                self._known[key] = self._news[(*key, container.birth)] = container
+
+    def _write(self) -> None:
+        with self._lock:
+            news, self._news = list(self._news.values()), {}
+        if news and self._record is not None and self.failure is None:
+            with self._surviving("what is known of containers"):
+                try:
+                    self._record(news)
+                except OutputError as error:
+                    self.failure = error
+
+
+def _is_over(known: Container | None, seen: Container, told: Container) -> bool:
+    """Tell whether the life that was *seen* ended before the one that is told of."""
+    if known is None or known.identity != seen.identity or known.ended is None:
+        return False
+    return told.ended is None or abs(known.ended - told.ended) > _SAME_NS
+
+
+def _rank(runtime: str) -> int:
+    return _RANKS.index(runtime) if runtime in _RANKS else len(_RANKS)

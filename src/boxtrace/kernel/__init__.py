@@ -1,0 +1,1 @@
+"""The kernel domain: which events there are, which are wanted, and the BPF programs that record them."""

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The contract between the BPF programs and boxtrace.kernel. Python reads these layouts and numbers from the object's
+ * BTF when it loads it, so there is no second definition. Sizes are in bytes, times in ns of CLOCK_MONOTONIC.
+ */
+#pragma once
+
+enum bt_limit {
+	BT_CONTEXT_MAX = 352,	 /* largest context block of an event, without call stacks */
+	BT_CONTEXT_PLAIN = 72,	 /* largest one of whole 32-bit words that needs nothing but a copy */
+	BT_RECORD_SLACK = 16384, /* room behind a sub-buffer, for the verifier only: no record reaches into it */
+	BT_STRING_MAX = 4096,	 /* longest string copied into a record, with its NUL */
+	BT_PAYLOAD_MAX = 12288,	 /* a payload that is collected before its size is known: no step begins behind this */
+	BT_PAYLOAD_ROOM = 16384,
+	BT_STRUCT_MAX = 512, /* of a structure that is copied whole */
+	BT_STEPS = 16,	     /* of a layout, at most */
+	BT_PROBES = 1024,    /* that one recording may define */
+	BT_PROBE_VALUES = 12,
+	BT_ARGUMENTS = 6,      /* of a system call */
+	BT_COMPAT_BASE = 1024, /* index of compat system call 0 in the table of system calls */
+	BT_SYSCALLS = 2048,    /* entries of that table */
+	BT_CPUS = 1024,	       /* that there may be; a power of two */
+	BT_ACCOUNTS = 1024,    /* containers that are counted apart; account 0 is everything else */
+	BT_ABSENT = 0xffff,    /* a context that is not recorded */
+	BT_HOSTNAME = 65,      /* bytes, with the NUL */
+	BT_COUNTERS = 8,       /* perf counters among the contexts, at most */
+	BT_EMIT_MAX = 7672,    /* longest payload of an event that user space makes */
+	BT_STACK_DEPTH = 128,  /* addresses of a call stack, at most */
+	BT_STACK_SLOTS = 8,    /* events of one CPU whose call stacks are being collected at the same time */
+	BT_COPIES = 32,	       /* of a tracepoint's record into its event */
+	BT_RECORD_MAX = 8192,  /* longest payload that they make; a power of two */
+	BT_CGROUP_PATH = 1024, /* longest path of a cgroup, with its NUL; a power of two */
+	BT_TAGS = 8192,	       /* changes of the tag on one CPU that user space has not seen; a power of two */
+	BT_CGROUP_NAME = 112,  /* longest name of a cgroup's directory that user space is told, with its NUL */
+	BT_BIRTH_PATH = 480,   /* the same in what user space is told of it */
+	BT_RULES = 64,	  /* event rules of a channel that are counted apart; a power of two; 0 is everything else */
+	BT_OWNERS = 1024, /* containers of which that is counted apart; 0 is everything else */
+	BT_NOWHERE = 1 << 30,  /* an index that no map has, nor if less than BT_RULES is added */
+	BT_PRECONDITIONS = 16, /* of filters, that are known for a whole interval */
+};
+
+/* Immediates of instructions that user space replaces by numbers of the recording before it loads the programs. */
+enum bt_immediate {
+	BT_IMM_SUBBUF_ORDER = 0x5ca1ab01, /* log2 of a sub-buffer's size */
+	BT_IMM_SUBBUF_SIZE = 0x5ca1ab02,
+	BT_IMM_SUBBUF_MASK = 0x5ca1ab03,    /* the size less 1 */
+	BT_IMM_SUBBUF_NUMBERS = 0x5ca1ab04, /* how many a CPU has, less 1 */
+	BT_IMM_CONTEXT_SIZE = 0x5ca1ab05,
+	BT_IMM_READ_ONLY = 0x5ca1ab06, /* of a call, which is replaced as a whole: core_compat.bpf.h, untrusted */
+	BT_IMM_FILTERED = 0x5ca1ab07,  /* whether there are filters */
+};
+
+/* Context fields, in the order of LTTng's default listing; the index into bt_config.context_offset. */
+enum bt_context {
+	BT_CTX_PROCNAME,
+	BT_CTX_PID,
+	BT_CTX_TID,
+	BT_CTX_VPID,
+	BT_CTX_VTID,
+	BT_CTX_PPID,
+	BT_CTX_CGROUP_NS,
+	BT_CTX_IPC_NS,
+	BT_CTX_MNT_NS,
+	BT_CTX_NET_NS,
+	BT_CTX_PID_NS,
+	BT_CTX_TIME_NS,
+	BT_CTX_USER_NS,
+	BT_CTX_UTS_NS,
+	BT_CTX_PRIO,
+	BT_CTX_NICE,
+	BT_CTX_VPPID,
+	BT_CTX_HOSTNAME,
+	BT_CTX_UID,
+	BT_CTX_EUID,
+	BT_CTX_SUID,
+	BT_CTX_GID,
+	BT_CTX_EGID,
+	BT_CTX_SGID,
+	BT_CTX_VUID,
+	BT_CTX_VEUID,
+	BT_CTX_VSUID,
+	BT_CTX_VGID,
+	BT_CTX_VEGID,
+	BT_CTX_VSGID,
+	BT_CTX_CPU_ID,
+	BT_CTX_NEED_RESCHEDULE,
+	BT_CTX_PREEMPTIBLE,
+	BT_CTX_INTERRUPTIBLE,
+	BT_CTX_MIGRATABLE,
+	BT_CTX_CGROUP_ID,
+	BT_CTX_CONTAINER,
+	BT_CTX_COUNT,
+};
+
+/* Bits of bt_config.context_groups: which contexts beyond the default ones there are, so that the rest costs nothing.
+ */
+enum bt_context_group {
+	BT_GROUP_IDS = 1,	  /* users and groups, cpu_id */
+	BT_GROUP_VIRTUAL_IDS = 2, /* the same in the task's user namespace */
+	BT_GROUP_LIVE = 4,	  /* any that is read for each event */
+};
+
+enum bt_callstack {
+	BT_CALLSTACK_KERNEL = 1,
+	BT_CALLSTACK_USER = 2,
+};
+
+/* Events other than system calls; the index into bt_config.event_id, where 0 means not recorded. */
+enum bt_event_kind {
+	BT_EV_NONE,
+	BT_EV_SYSCALL_ENTRY_UNKNOWN,
+	BT_EV_SYSCALL_EXIT_UNKNOWN,
+	BT_EV_COMPAT_SYSCALL_ENTRY_UNKNOWN,
+	BT_EV_COMPAT_SYSCALL_EXIT_UNKNOWN,
+	BT_EV_SYSCALL_LATE_STRING,
+	BT_EV_SCHED_SWITCH,
+	BT_EV_SCHED_WAKING,
+	BT_EV_SCHED_WAKEUP,
+	BT_EV_SCHED_WAKEUP_NEW,
+	BT_EV_SCHED_MIGRATE_TASK,
+	BT_EV_SCHED_PROCESS_FORK,
+	BT_EV_SCHED_PROCESS_EXEC,
+	BT_EV_SCHED_PROCESS_EXIT,
+	BT_EV_SCHED_PROCESS_FREE,
+	BT_EV_NAMESPACE_CHANGE,
+	BT_EV_NAMESPACE_EXEC,
+	BT_EV_NAMESPACE_EXIT,
+	BT_EV_CGROUP_MKDIR,
+	BT_EV_CGROUP_RMDIR,
+	BT_EV_CGROUP_RENAME,
+	BT_EV_CGROUP_FREEZE,
+	BT_EV_CGROUP_UNFREEZE,
+	BT_EV_CGROUP_ATTACH_TASK,
+	BT_EV_CGROUP_TRANSFER_TASKS,
+	BT_EV_CGROUP_NOTIFY_POPULATED,
+	BT_EV_CGROUP_NOTIFY_FROZEN,
+	BT_EV_OOM_VICTIM,
+	BT_EV_STATEDUMP_PROCESS_STATE,
+	BT_EV_STATEDUMP_PID_NS,
+	BT_EV_STATEDUMP_USER_NS,
+	BT_EV_STATEDUMP_CGROUP_NS,
+	BT_EV_STATEDUMP_IPC_NS,
+	BT_EV_STATEDUMP_MNT_NS,
+	BT_EV_STATEDUMP_NET_NS,
+	BT_EV_STATEDUMP_UTS_NS,
+	BT_EV_STATEDUMP_TIME_NS,
+	BT_EV_STATEDUMP_FILE_DESCRIPTOR,
+	BT_EV_STATEDUMP_VM_MAP,
+	BT_EV_COUNT,
+};
+
+/* What a selection asks of a task, each kind a question of its own: a task is selected if all are answered by yes. */
+enum bt_tracker {
+	BT_TRACK_COMMAND,   /* no question: tasks with this mark are selected whatever the others say */
+	BT_TRACK_CONTAINER, /* by struct bt_member: pid namespaces and cgroups, with what is inside them */
+	BT_TRACK_PID,	    /* by marks */
+	/* By the map `trackers`: */
+	BT_TRACK_PID_NS,
+	BT_TRACK_USER_NS,
+	BT_TRACK_CGROUP_NS,
+	BT_TRACK_IPC_NS,
+	BT_TRACK_MNT_NS,
+	BT_TRACK_NET_NS,
+	BT_TRACK_TIME_NS,
+	BT_TRACK_UTS_NS,
+	BT_TRACK_VPID,
+	BT_TRACK_UID,
+	BT_TRACK_VUID,
+	BT_TRACK_GID,
+	BT_TRACK_VGID,
+	BT_TRACK_PROCNAME,
+	BT_TRACK_COUNT,
+};
+
+enum bt_verdict {
+	BT_UNDECIDED, /* yes, unless something else is included */
+	BT_INCLUDED,
+	BT_EXCLUDED,
+	BT_VERDICT_MASK = 3,
+	BT_ONLY_ITSELF = 4, /* flag of a namespace: what is nested in it is not meant */
+};
+
+/* Why a task is in other namespaces than before, or than its parent. */
+enum bt_cause {
+	BT_CAUSE_NONE,
+	BT_CAUSE_CLONE,
+	BT_CAUSE_UNSHARE,
+	BT_CAUSE_SETNS,
+};
+
+/* What user space is told at once, beside the events. */
+enum bt_birth_kind {
+	BT_BIRTH_CGROUP = 1, /* a cgroup was made: `cgroup`, `hierarchy`, `path` */
+	BT_BIRTH_PROCESS,    /* the first process of a pid namespace was forked */
+	BT_BIRTH_EXEC,	     /* a process executes its first program since it came into its namespaces */
+	BT_BIRTH_EXIT,	     /* the first process of a pid namespace has ended */
+	BT_BIRTH_REMOVAL,    /* a cgroup was removed */
+};
+
+enum bt_cgroup_hierarchy {
+	BT_CGROUP_V2 = 0xffff, /* else: the index of a v1 controller among css_set.subsys */
+};
+
+/* What becomes of an event that is not recorded; the index into bt_rule_count.number. */
+enum bt_left_out {
+	BT_LEFT_FILTERED,  /* its filter says no */
+	BT_LEFT_SAMPLED,   /* its rule wants a sample only */
+	BT_LEFT_LIMITED,   /* its rule's rate is used up */
+	BT_LEFT_DISCARDED, /* no sub-buffer was free */
+	BT_LEFT_COUNT,
+};
+
+/* Flags: what becomes of births and deaths besides being recorded. */
+enum bt_births {
+	BT_BIRTHS_TOLD = 1,	 /* user space is told of them at once */
+	BT_BIRTHS_ELSEWHERE = 2, /* those by clone are another channel's */
+};
+
+/* Constants of one recording, fixed before the programs are loaded. */
+struct bt_config {
+	long long preempt_count;    /* its distance from the CPU's run queue, 0 if not known */
+	unsigned long long pages;   /* where the kernel keeps the address of its array of struct page, 0 if not known */
+	unsigned int subbuf_size;   /* a power of two */
+	unsigned int subbuf_order;  /* its log2 */
+	unsigned int num_subbuf;    /* per CPU, a power of two */
+	unsigned int packet_header; /* bytes before the first record of a packet */
+	unsigned int follow;	    /* marks of --pid are inherited by forked processes, not only by threads */
+	unsigned int accounts;	    /* count recorded and discarded events per container */
+	unsigned int newborns;	    /* containers that start later may be candidates */
+	unsigned int context_size;
+	unsigned int cgroup_hierarchy;
+	unsigned int overwrite;		  /* reuse the oldest sub-buffer when none is free (flight recorder) */
+	unsigned int exit_has_group_dead; /* sched_process_exit passes group_dead (Linux >= 6.16) */
+	unsigned int context_groups;	  /* enum bt_context_group */
+	unsigned int callstacks;	  /* enum bt_callstack: behind the context block, in this order */
+	unsigned int cpus;
+	unsigned int counters;			    /* how many perf counters among the contexts */
+	unsigned int dump_all;			    /* the state dump is not limited to what is selected */
+	unsigned int page_shift;		    /* log2 of the page size */
+	unsigned int context_extended;		    /* the context block is not plain, or there are call stacks */
+	unsigned int births;			    /* enum bt_births */
+	unsigned int rules;			    /* event rules, with 0; 0 if they are not told apart */
+	unsigned int oom_has_task;		    /* oom/mark_victim passes the task (Linux >= 6.9), not its number */
+	unsigned short counter_offset[BT_COUNTERS]; /* of each, in the context block */
+	unsigned short context_offset[(BT_CTX_COUNT + 3) & ~3]; /* in the context block, or BT_ABSENT */
+	unsigned short event_id[(BT_EV_COUNT + 3) & ~3];
+};
+_Static_assert(sizeof(struct bt_config) % 8 == 0, "no implicit padding");
+
+/*
+ * One CPU's ring: BPF reserves at `position`, user space frees sub-buffers by counting `released` up. Positions count
+ * bytes since the start and never wrap. What follows `task` caches the contexts and the selection of the task that ran
+ * last, valid while the five words that identify them still agree.
+ */
+struct bt_cpu {
+	unsigned long long position;
+	unsigned long long last_time;
+	unsigned long long discarded; /* events lost so far because no sub-buffer was free */
+	unsigned int first_packet;    /* index of this CPU's first sub-buffer */
+	unsigned int first_account;   /* index of this CPU's account 0 */
+	unsigned long long task;
+	unsigned long long start_time;
+	unsigned long long thread_pid;
+	unsigned long long nsproxy;
+	unsigned long long cred;
+	unsigned long long generation;
+	unsigned int selected;
+	unsigned int account;
+	unsigned int unmapped; /* the task's user namespace has not got both its maps yet */
+	unsigned int _pad;
+	unsigned long long context[BT_CONTEXT_MAX / 8]; /* 64-bit words, so that it is copied by such */
+	unsigned long long released;			/* written by user space, once for each sub-buffer */
+	/* Events of `account` that are not in the map of accounts yet. */
+	unsigned long long recorded_here;
+	unsigned long long discarded_here;
+	/*
+	 * What system calls need not find out again until the CPU runs another task (interval.bpf.h). The first two are
+	 * generations: who is selected, or not, is known as of this one.
+	 */
+	unsigned long long admitted_at;
+	unsigned long long rejected_at;
+	unsigned long long exit_plain; /* bt_syscall.exit_plain of the call that the task is in; 0 if not known */
+	unsigned int first_count;      /* index of this CPU's first entry in `rule_counts` */
+	unsigned int counts_at;	       /* index there of the task's container; BT_NOWHERE if it is not found out yet */
+	unsigned int rejecting;	       /* bits of the preconditions that the task does not meet, as of `admitted_at` */
+	unsigned int exit_rule;	       /* rule whose filter rejects the return of the call that the task is in; or 0 */
+};
+_Static_assert(sizeof(struct bt_cpu) == 512, "eight cache lines");
+_Static_assert(__builtin_offsetof(struct bt_cpu, released) % 64 == 0, "not among what every event reads");
+
+/*
+ * What is known of a sub-buffer; it lies right behind it, where no record reaches. Nothing here is ever set back: a
+ * sub-buffer that is used for the n-th time (from 0) is complete when (n + 1) * its size have been committed, modulo
+ * 2^32. Its first bytes are left free for the packet header of the trace format, which user space writes.
+ */
+struct bt_packet {
+	unsigned long long commit; /* low half: bytes committed; high half: records */
+	unsigned long long begin;
+	unsigned long long end;
+	unsigned long long content;   /* bytes used, header included */
+	unsigned long long discarded; /* bt_cpu.discarded when the packet was closed */
+	unsigned long long sequence;  /* number of the packet on its CPU, from 0 */
+	unsigned long long before;    /* commit when the packet was begun */
+};
+
+/*
+ * A system call of the table; all zero where the number is unknown, ids 0 where it is not recorded. A record of
+ * registers alone is told by the sizes here, any other by a layout.
+ */
+struct bt_syscall {
+	unsigned short entry_id;
+	unsigned short exit_id;
+	unsigned short entry_layout; /* index in `layouts`; 0: registers alone */
+	unsigned short exit_layout;
+	unsigned char known;
+	unsigned char entry_size;      /* sum of the sizes */
+	unsigned char exit_size;       /* the same, without the result */
+	unsigned char entry_arguments; /* how many registers to look at */
+	unsigned char exit_arguments;
+	unsigned char entry[BT_ARGUMENTS]; /* bytes of each register, 0 for one that is left out */
+	unsigned char exit[BT_ARGUMENTS];
+	unsigned char cause;  /* enum bt_cause: the call changes the caller's namespaces when it returns 0 */
+	unsigned char alters; /* who calls it may have other namespaces, credentials or ids when it returns */
+	unsigned char _pad;
+	/* Of what alters nothing; for the rest these are 0. */
+	unsigned short entry_plain; /* entry_id if nothing but `entry_asks` is asked, and the record is registers */
+	unsigned short exit_plain;  /* exit_id if nothing is asked that the entry does not, and it is the result */
+	unsigned short entry_asks;  /* bit of the precondition of the entry's filter, which may be all of it */
+	unsigned short exit_asks;
+	unsigned short entry_tested; /* entry_id if registers are tested, instead of entry_plain */
+	unsigned short exit_tested;
+	unsigned char entry_rule;
+	unsigned char exit_rule;
+	unsigned char _pad2[6];
+};
+_Static_assert(sizeof(struct bt_syscall) == 48, "no implicit padding");
+
+/* How a value of a system call's record is collected. */
+enum bt_step_kind {
+	BT_STEP_NONE,
+	BT_STEP_INTEGER,	/* the register */
+	BT_STEP_RESULT,		/* what the call returned, s64 */
+	BT_STEP_STRING,		/* NUL-terminated */
+	BT_STEP_SEQUENCE,	/* u32 number of elements, elements */
+	BT_STEP_FIXED,		/* `size` bytes; with limit 1: u8 0 or 1, and in that case they */
+	BT_STEP_SOCKADDR,	/* u16 family, u16 port, two sequences of address bytes, path */
+	BT_STEP_FDSET,		/* u8 number of bytes, bytes */
+	BT_STEP_FDSET_OVERFLOW, /* u8: the set is larger than what is recorded */
+	BT_STEP_POLLFDS,	/* u32 number, with size 1 a u8 overflow, then 7 bytes each */
+	BT_STEP_EPOLL_EVENT,	/* 17 bytes */
+	BT_STEP_EPOLL_EVENTS,	/* u32 number, u8 overflow, 17 bytes each */
+	BT_STEP_STRINGS,	/* u32 number, strings of a NULL-terminated array */
+};
+
+enum bt_count {
+	BT_COUNT_CONSTANT,
+	BT_COUNT_ARGUMENT, /* operand is a register */
+	BT_COUNT_RESULT,
+	BT_COUNT_POINTED, /* operand is a register that points to the number, 32 bits */
+};
+
+struct bt_step {
+	unsigned char kind;
+	unsigned char argument;
+	unsigned short size;
+	unsigned char count;
+	unsigned char operand;
+	unsigned short limit;
+};
+
+struct bt_layout {
+	unsigned int steps;
+	unsigned int _pad;
+	struct bt_step step[BT_STEPS];
+};
+
+/* An event that the user defined; the attachment's cookie is its number. */
+struct bt_probe {
+	unsigned short event_id;
+	unsigned short payload; /* bytes */
+	unsigned char has_ip;	/* the record begins with the instruction's address */
+	unsigned char _pad[3];
+	unsigned char size[BT_PROBE_VALUES]; /* bytes of each value, 0 after the last */
+	unsigned int pid_ns;		     /* only tasks in this pid namespace, or nested in it; 0 for any */
+	unsigned int pid_ns_level;
+};
+_Static_assert(sizeof(struct bt_probe) == 28, "no implicit padding");
+
+/* A CPU's work space for a record whose size is not known beforehand. */
+struct bt_scratch {
+	unsigned long long argument[8];
+	unsigned long long result;
+	unsigned int word;     /* bytes of the caller's pointers */
+	unsigned int used;     /* bytes of payload so far */
+	unsigned int elements; /* of the array that is being collected */
+	unsigned int late;     /* a string could not be read */
+	unsigned char payload[BT_PAYLOAD_ROOM + 4352];
+};
+
+enum bt_life {
+	BT_LIFE_KNOWN,	/* it was there before, or user space has decided about it */
+	BT_LIFE_UNBORN, /* nothing but the runtime has run in there yet */
+	BT_LIFE_BORN,	/* it executes its program; whether that is wanted is not known yet */
+};
+
+/* What is done with pid namespaces that are made in the host's. */
+enum bt_newborn_policy {
+	BT_NEWBORN_NOTHING,    /* they are like what is around them */
+	BT_NEWBORN_CANDIDATE,  /* recorded from birth on, until user space decides */
+	BT_NEWBORN_NOT_WANTED, /* never recorded */
+};
+
+/* What is known of a pid namespace or cgroup. */
+struct bt_member {
+	unsigned int container; /* enum bt_verdict */
+	unsigned int account;
+	unsigned int life; /* enum bt_life */
+	unsigned int tag;  /* of a candidate's records, even; 0 for others. The next one is that of its runtime's */
+	unsigned long long born; /* CLOCK_BOOTTIME */
+	unsigned long long root; /* address of the root directory that it was born with */
+};
+
+/* A candidate is born: an entry of the ring `candidates`. Names are those of its cgroups' directories. */
+struct bt_candidate {
+	unsigned long long time;  /* CLOCK_MONOTONIC */
+	unsigned long long start; /* of its first process, CLOCK_BOOTTIME */
+	unsigned int tag;
+	unsigned int before; /* tag of what was taken for its birth and was not; 0 if nothing was */
+	unsigned int pid;
+	unsigned int setting_up;       /* its root directory is the host's: this may not have been its birth yet */
+	unsigned int namespaces[8];    /* cgroup, ipc, mnt, net, pid, time, user, uts */
+	char unified[BT_CGROUP_NAME];  /* in the hierarchy of version 2 */
+	char separate[BT_CGROUP_NAME]; /* in the first hierarchy of version 1 where it is not in the root */
+};
+
+/* From this position of a CPU's ring on, records are of this tag. */
+struct bt_tag {
+	unsigned long long position;
+	unsigned long long records; /* of this CPU, before */
+	unsigned long long tag;
+};
+
+struct bt_tags {
+	unsigned long long count;
+	unsigned long long consumed; /* written by user space */
+	unsigned long long current;
+	unsigned long long settled; /* records that are not in bt_cpu.recorded_here any more */
+	struct bt_tag entry[BT_TAGS];
+};
+
+/* An id of which the map `trackers` has an enum bt_verdict. */
+struct bt_track_key {
+	unsigned int kind; /* enum bt_tracker */
+	unsigned int _pad;
+	unsigned long long value[2]; /* a number in the first, or a name */
+};
+
+struct bt_account {
+	unsigned long long recorded;
+	unsigned long long discarded;
+};
+
+/*
+ * A container as far as the kernel knows it, by which events are counted by rule and limited: its account if it has
+ * one, else the outermost pid namespace beside the host's, with the birth of its first process (CLOCK_BOOTTIME).
+ */
+struct bt_owner {
+	unsigned long long born;
+	unsigned int pid_ns;
+	unsigned int account;
+};
+
+/* Events of one rule and container that were not recorded, on one CPU. */
+struct bt_rule_count {
+	unsigned long long number[BT_LEFT_COUNT];
+};
+
+/* How many events of a rule are wanted, of each container. Changed while recording. */
+struct bt_rule {
+	unsigned long long interval;  /* ns from one to the next; 0: as many as come */
+	unsigned long long tolerance; /* ns by which they may come too early: a burst's worth */
+	unsigned int sample;	      /* an event is wanted if a random number is less; 0: all are */
+	unsigned int _pad;
+};
+
+/* Call stacks of an event that is being recorded. */
+struct bt_stacks {
+	unsigned int taken;
+	unsigned int bytes[2]; /* of the kernel's and of the user's */
+	unsigned int _pad;
+	unsigned long long frames[2][BT_STACK_DEPTH];
+};
+
+/* Changed while recording. */
+struct bt_control {
+	unsigned long long generation; /* counts changes of the selection, from 1: cached verdicts of others are void */
+	unsigned int tracepoints;      /* whether those that are attached are recorded */
+	unsigned int trackers;	       /* bits by enum bt_tracker: the questions that are asked; 0: the whole host */
+	unsigned int including;	       /* those that only what is included answers by yes */
+	unsigned int newborn;	       /* enum bt_newborn_policy */
+};
+
+/* How a field of an event comes about; `source` is an offset in the kernel's record. */
+enum bt_copy_kind {
+	BT_COPY_BYTES,	    /* `size` bytes as they are */
+	BT_COPY_INTEGER,    /* an integer of `width` bytes, plus `add`, as one of `size` bytes */
+	BT_COPY_BIT,	    /* bit number `add` of an integer of `width` bytes, as one byte */
+	BT_COPY_STRING,	    /* a dynamic string */
+	BT_COPY_TEXT,	    /* a dynamic string without its NUL behind its length, an integer of `size` bytes */
+	BT_COPY_COMM,	    /* a dynamic string in 16 bytes */
+	BT_COPY_CHARACTERS, /* a string in `size` bytes of the record itself */
+	BT_COPY_POINTED,    /* a string that the record has the address of */
+	BT_COPY_SEQUENCE,   /* dynamic elements of 1 << `width` bytes behind their number, an integer of `size` bytes */
+	BT_COPY_RWBS,	    /* letters of a block request as enum bt_rwbs */
+	BT_COPY_TID,	    /* of the running task */
+	BT_COPY_PAGE,	    /* the address of the struct page of a page frame number, 0 where it has none */
+	BT_COPY_NETWORK,    /* the headers of a packet whose struct sk_buff the record has the address of */
+	BT_COPY_RELATIVE = 0x80, /* dynamic data is found from its locator's end on, not from the record's start */
+};
+
+/* Flags in bt_copy.width. */
+enum bt_copy_width {
+	BT_COPY_SWAPPED = 0x40, /* the integer is written big-endian */
+	BT_COPY_SIGNED = 0x80,	/* the integer is extended by its sign */
+};
+
+/* LTTng's numbers. */
+enum bt_rwbs {
+	BT_RWBS_WRITE = 1 << 0,
+	BT_RWBS_DISCARD = 1 << 1,
+	BT_RWBS_READ = 1 << 2,
+	BT_RWBS_RAHEAD = 1 << 3,
+	BT_RWBS_SYNC = 1 << 5,
+	BT_RWBS_META = 1 << 6,
+	BT_RWBS_SECURE = 1 << 7,
+	BT_RWBS_FLUSH = 1 << 8,
+	BT_RWBS_FUA = 1 << 9,
+	BT_RWBS_PREFLUSH = 1 << 10,
+};
+
+struct bt_copy {
+	unsigned short source;
+	unsigned short size;
+	unsigned char kind;
+	unsigned char width;
+	short add;
+};
+_Static_assert(sizeof(struct bt_copy) == 8, "no implicit padding");
+
+/* A tracepoint that is recorded. */
+struct bt_tracepoint {
+	unsigned short id;
+	unsigned short count;
+	unsigned short _pad[2];
+	struct bt_copy copies[BT_COPIES];
+};
+_Static_assert(sizeof(struct bt_tracepoint) == 8 * (1 + BT_COPIES), "no implicit padding");
+
+/* A CPU's work space for the payload of a tracepoint's event. */
+struct bt_draft {
+	unsigned int used;   /* bytes of payload so far */
+	unsigned int failed; /* there is no room for all, or the record is not what its description says */
+	unsigned char payload[2 * BT_RECORD_MAX + 64]; /* a copy may begin anywhere in the first half and be as long */
+};
+
+/* A task's mark: kept in task storage, so that it lives exactly as long as the task. */
+struct bt_mark {
+	unsigned short pid;	/* enum bt_verdict, by its process id or by descent */
+	unsigned short command; /* it is of the command that the recording started */
+	unsigned int account;
+	unsigned int exiting;	    /* enum bt_verdict when it began to exit; later its namespaces are gone */
+	unsigned int late;	    /* bit n: the string that argument n points to could not be read on entry */
+	unsigned long long late_mm; /* the memory it is in: another one after a successful execve */
+	unsigned long long tag;	    /* when it began to exit */
+	unsigned long long renamed; /* CLOCK_MONOTONIC when its name was last about to change */
+};
+
+/* What the state dump tells user space of a thread: the number of its process, and namespaces that have a dump of their
+ * own. */
+struct bt_dumped {
+	unsigned int tgid;
+	unsigned int mnt_ns;
+	unsigned int net_ns;
+};
+
+/* A cgroup of any hierarchy: ids of version 1 are counted in each hierarchy from the beginning. */
+struct bt_cgroup_key {
+	unsigned long long id;
+	unsigned int hierarchy;
+	unsigned int _pad;
+};
+
+/* Kept in task storage from when a process comes into other namespaces until it executes a program. */
+struct bt_newborn {
+	unsigned int cause; /* enum bt_cause */
+};
+
+/* One entry of the ring `births`. A task's cgroup is that in the hierarchy of the recording. */
+struct bt_birth {
+	unsigned long long time; /* CLOCK_MONOTONIC */
+	unsigned long long cgroup;
+	unsigned int hierarchy;
+	unsigned int kind; /* enum bt_birth_kind */
+	unsigned int pid;
+	unsigned int pid_ns;
+	char path[BT_BIRTH_PATH];
+};
+_Static_assert(sizeof(struct bt_birth) == 512, "no implicit padding");
+
+/* An event that user space makes. */
+struct bt_emitted {
+	unsigned int id;
+	unsigned int size;
+	unsigned char payload[BT_EMIT_MAX];
+};
+
+/* Context of the program `flush`. */
+struct bt_flush {
+	unsigned int cpu;
+	unsigned int force; /* also close a packet without records */
+};

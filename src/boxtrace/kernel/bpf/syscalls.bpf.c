@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * System calls: entry with arguments, exit with the result.
+ *
+ * Between two switches of tasks a CPU runs one task, and who that is changes only by calls of its own
+ * (bt_syscall.alters). So once a call was looked at in every respect, the next ones of the interval are not: the usual
+ * record is written straight away, and one that is not wanted is rejected by one comparison. sched_switch ends the
+ * interval; so does everything that learns who the task is anew, and a change of the selection.
+ */
+#define BT_INTERRUPTIBLE 1
+#include "syscall_record.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Kinds of trackers whose answer about a task nothing changes but a new generation. */
+#define LASTING_TRACKERS                                                                                               \
+	(1U << BT_TRACK_COMMAND | 1U << BT_TRACK_CONTAINER | 1U << BT_TRACK_PID | 1U << BT_TRACK_PID_NS |              \
+	 1U << BT_TRACK_VPID)
+
+/* Which preconditions of filters the task does not meet that `cpu` knows: they are about contexts that last. */
+static __noinline int find_rejecting(struct bt_cpu *cpu)
+{
+	u32 rejecting = 0;
+
+	for (u32 i = 0; i < BT_PRECONDITIONS; i++) {
+		if (i >= filters.preconditions)
+			break;
+		if (!filter_code_interval(cpu->context, cpu->context, i + 1))
+			rejecting |= 1U << i;
+	}
+	return rejecting;
+}
+
+/* What is known of the running task holds until the interval ends. */
+static __always_inline void interval_begin(struct bt_cpu *cpu, struct task_struct *task)
+{
+	if (config.context_extended || control.newborn || (control.trackers & ~LASTING_TRACKERS) ||
+	    !cpu_knows(cpu, task))
+		return;
+	if (filters.active && cpu->selected && cpu->admitted_at != cpu->generation)
+		WRITE_ONCE(cpu->rejecting, find_rejecting(cpu));
+	if (cpu->selected)
+		WRITE_ONCE(cpu->admitted_at, cpu->generation);
+	else
+		WRITE_ONCE(cpu->rejected_at, cpu->generation);
+	barrier();
+	if (unlikely(READ_ONCE(cpu->task) != (u64)task)) /* where programs can be preempted: another one has learnt */
+		interval_end(cpu);
+}
+
+/* Everything that can be with a call. */
+static __noinline int enter(u64 *arguments)
+{
+	struct pt_regs *regs = (struct pt_regs *)arguments[0];
+	long number = arguments[1];
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct bt_cpu *cpu = cpu_current(task);
+	const struct bt_syscall *call;
+	bool compat;
+
+	interval_begin(cpu, task);
+	WRITE_ONCE(cpu->exit_plain, 0);
+	WRITE_ONCE(cpu->exit_rule, 0);
+	if (!cpu->selected)
+		return 0;
+	compat = syscall_is_compat(task);
+	call = syscall_find(number, compat);
+	if (unlikely(!call || !call->known)) {
+		interval_end(cpu);
+		return record_unknown(cpu, task, regs,
+				      compat ? BT_EV_COMPAT_SYSCALL_ENTRY_UNKNOWN : BT_EV_SYSCALL_ENTRY_UNKNOWN, 0);
+	}
+	if (call->alters)
+		interval_end(cpu);
+	if (!call->entry_id)
+		return 0;
+	return call->entry_layout ? record_layout(cpu, regs, call, 0, false)
+				  : record_registers(cpu, regs, call, 0, false);
+}
+
+/* Does a filter reject the call at once? What is known of its return then is kept for that. */
+static __always_inline bool entry_rejected(struct bt_cpu *cpu, const struct bt_syscall *call, u64 *arguments)
+{
+	u32 rejecting = READ_ONCE(cpu->rejecting);
+
+	if (likely(rejecting & call->entry_asks))
+		rule_filtered(cpu, READ_ONCE(call->entry_rule));
+	else if (!call->entry_tested || filter_registers(cpu, call->entry_tested, (struct pt_regs *)arguments[0], 0))
+		return false;
+	if (rejecting & call->exit_asks) {
+		WRITE_ONCE(cpu->exit_plain, 0);
+		WRITE_ONCE(cpu->exit_rule, READ_ONCE(call->exit_rule));
+	} else {
+		WRITE_ONCE(cpu->exit_plain, READ_ONCE(call->exit_plain));
+		WRITE_ONCE(cpu->exit_rule, 0);
+	}
+	return true;
+}
+
+SEC("tp_btf/sys_enter")
+int sys_enter(u64 *arguments)
+{
+	u64 *volatile saved = arguments; /* on the stack: registers are for what the usual case needs */
+	u64 number = arguments[1], generation = control.generation, size;
+	struct bt_cpu *cpu = cpu_here();
+	const struct bt_syscall *call;
+	struct bt_place place;
+	u8 *at;
+
+	if (cpu->rejected_at == generation)
+		return 0;
+	if (unlikely(cpu->admitted_at != generation) || unlikely(number >= BT_COMPAT_BASE) ||
+	    unlikely(syscall_is_compat(bpf_get_current_task_btf())))
+		return enter(saved);
+	call = &syscalls[number];
+	if (IMMEDIATE(BT_IMM_FILTERED) && entry_rejected(cpu, call, saved))
+		return 0;
+	if (!call->entry_plain || unlikely(!ring_look(cpu, &place)))
+		return enter(saved);
+	size = event_size_usual(READ_ONCE(call->entry_size));
+	at = ring_take(cpu, &place, size);
+	if (unlikely(!at))
+		return enter(saved);
+	WRITE_ONCE(cpu->exit_plain, READ_ONCE(call->exit_plain));
+	at = event_header_usual(cpu, &place, at, READ_ONCE(call->entry_plain));
+	if (READ_ONCE(call->entry_arguments))
+		put_registers(at, call->entry, call->entry_arguments, (struct pt_regs *)saved[0], false);
+	event_commit_usual(cpu, &place, size);
+	return 0;
+}
+
+/* Everything that can be with a call that returns. */
+static __noinline int leave(u64 *arguments)
+{
+	struct pt_regs *regs = (struct pt_regs *)arguments[0];
+	long result = arguments[1];
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct bt_cpu *cpu = cpu_current(task);
+	const struct bt_syscall *call;
+	bool compat;
+
+	interval_begin(cpu, task);
+	WRITE_ONCE(cpu->exit_plain, 0);
+	WRITE_ONCE(cpu->exit_rule, 0);
+	if (!cpu->selected)
+		return 0;
+	compat = syscall_is_compat(task);
+	if (unlikely(late_tasks))
+		record_late(cpu, task, regs, compat);
+	call = syscall_find(syscall_number(regs), compat);
+	if (unlikely(!call || !call->known)) {
+		record_unknown(cpu, task, regs, compat ? BT_EV_COMPAT_SYSCALL_EXIT_UNKNOWN : BT_EV_SYSCALL_EXIT_UNKNOWN,
+			       result);
+		return 0;
+	}
+	if (unlikely(call->cause) && !result)
+		namespaces_changed(cpu, task, call->cause);
+	if (!call->exit_id)
+		return 0;
+	return call->exit_layout ? record_layout(cpu, regs, call, result, true)
+				 : record_registers(cpu, regs, call, result, true);
+}
+
+/* Does a filter reject a return of which nothing is known yet? */
+static __noinline int return_rejected(struct bt_cpu *cpu, u64 *arguments)
+{
+	struct pt_regs *regs = (struct pt_regs *)arguments[0];
+	u64 number = syscall_number(regs);
+	const struct bt_syscall *call;
+
+	if (number >= BT_COMPAT_BASE || late_tasks || syscall_is_compat(bpf_get_current_task_btf()))
+		return 0;
+	call = &syscalls[number];
+	if (READ_ONCE(cpu->rejecting) & call->exit_asks) {
+		rule_filtered(cpu, call->exit_rule);
+		return 1;
+	}
+	return call->exit_tested && !filter_registers(cpu, call->exit_tested, regs, arguments[1]);
+}
+
+static __always_inline bool exit_rejected(struct bt_cpu *cpu, u64 *arguments)
+{
+	u32 rule = READ_ONCE(cpu->exit_rule);
+
+	if (!rule)
+		return return_rejected(cpu, arguments);
+	WRITE_ONCE(cpu->exit_rule, 0);
+	rule_filtered(cpu, rule);
+	return true;
+}
+
+SEC("tp_btf/sys_exit")
+int sys_exit(u64 *arguments)
+{
+	u64 *volatile saved = arguments;
+	u64 generation = control.generation;
+	struct bt_cpu *cpu = cpu_here();
+	u64 id = READ_ONCE(cpu->exit_plain), size;
+	struct bt_place place;
+	u8 *at;
+
+	/* During the call another process may have changed the selection, or moved the task to another cgroup. */
+	if (!id || unlikely(cpu->admitted_at != generation)) {
+		if (cpu->rejected_at == generation ||
+		    (IMMEDIATE(BT_IMM_FILTERED) && cpu->admitted_at == generation && exit_rejected(cpu, saved)))
+			return 0;
+		return leave(saved);
+	}
+	/* Not every return has an entry: seccomp lets calls fail before that. */
+	WRITE_ONCE(cpu->exit_plain, 0);
+	if (unlikely(!ring_look(cpu, &place)))
+		return leave(saved);
+	size = event_size_usual(sizeof(s64));
+	at = ring_take(cpu, &place, size);
+	if (unlikely(!at))
+		return leave(saved);
+	at = event_header_usual(cpu, &place, at, id);
+	*(u64 *)at = saved[1];
+	event_commit_usual(cpu, &place, size);
+	return 0;
+}

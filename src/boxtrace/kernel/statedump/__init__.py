@@ -1,0 +1,1 @@
+"""What already exists when a recording begins: processes, files, memory, networks, mounts, devices."""
