@@ -1,0 +1,1 @@
+"""Sessions: what is recorded, from where to where, from create to destroy."""

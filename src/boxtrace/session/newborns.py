@@ -1,0 +1,270 @@
+"""Containers that start while recording, from birth to the verdict whether they are wanted.
+
+The kernel sees a birth at once, the runtime tells the name some time later. Until then a newborn is a candidate:
+recorded, its records known by a tag (``kernel/bpf/newborn.bpf.h``). When it is known what it is, the programs are told,
+and what was recorded of one that is not wanted is taken out of the trace. No runtime waits for any of this.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from boxtrace.consumer.ringbuf import RingBuffer
+from boxtrace.consumer.tags import CuttingSink, TagLayout, TagLog
+from boxtrace.containers.model import UNKNOWN_RUNTIME, Container, Namespaces
+from boxtrace.containers.proc import host_pid_ns
+from boxtrace.containers.rules import ContainerRules
+from boxtrace.containers.text import clean, is_safe_id, shorten_id
+from boxtrace.containers.unknown import pid_ns_id
+from boxtrace.kernel.programs import Programs
+from boxtrace.session.channel import Channel
+from boxtrace.session.output import TraceWriter
+from boxtrace.units import NamespaceInum, Nanoseconds, Pid
+
+__all__ = ["Candidate", "Newborns", "is_same"]
+
+_RING_BYTES: Final = 1 << 18
+_CLOCK_TICK_NS: Final = 10_000_000
+"""What a runtime's container tells of its start is read from procfs, which counts in ticks."""
+_SETTING_UP_NS: Final = 10_000_000_000
+"""How long the kernel side expects another birth of what is born in the host's root directory."""
+_LEAST_ID: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A newborn, as the kernel tells of it.
+
+    :ivar tag: of its records in one channel.
+    :ivar before: tag of what was taken for its birth, and was its runtime's work; 0 if nothing was.
+    :ivar time: of its birth, CLOCK_MONOTONIC in ns.
+    :ivar in_host_root: its root directory was the host's.
+    :ivar start: of its first process, CLOCK_BOOTTIME in ns.
+    :ivar cgroups: names of the directories of its cgroups: of version 2, of version 1.
+    """
+
+    tag: int
+    before: int
+    pid: Pid
+    time: Nanoseconds
+    in_host_root: bool
+    start: Nanoseconds
+    namespaces: Namespaces
+    cgroups: tuple[str, str]
+
+    @property
+    def is_setting_up(self) -> bool:
+        """Whether what it executes may still be its runtime's work."""
+        return self.in_host_root and time.monotonic_ns() - self.time < _SETTING_UP_NS
+
+    def as_unknown(self, host: NamespaceInum) -> Container:
+        """Return the container that it is if no runtime tells of it: it is named after its cgroup."""
+        number = self.namespaces.pid
+        return Container(
+            runtime=UNKNOWN_RUNTIME,
+            id=pid_ns_id(number),
+            name=shorten_id(clean(self.cgroups[0])) or pid_ns_id(number),
+            state="running",
+            init_pid=self.pid,
+            namespaces=self.namespaces,
+            pid_ns_ancestors=(host,),
+            birth=self.start,
+        )
+
+    def as_told(self, told: Container, host: NamespaceInum) -> Container:
+        """Return what a runtime told, with what it could not see any more."""
+        if told.namespaces is not None:
+            return told
+        return replace(told, init_pid=self.pid, namespaces=self.namespaces, pid_ns_ancestors=(host,), birth=self.start)
+
+
+def is_same(candidate: Candidate, container: Container) -> bool:
+    """Tell whether a runtime's container is this newborn: by its namespace and start, or by the cgroup with its id."""
+    if container.namespaces is not None and container.birth is not None:
+        same = container.namespaces.pid == candidate.namespaces.pid
+        return same and abs(container.birth - candidate.start) <= _CLOCK_TICK_NS
+    if len(container.id) < _LEAST_ID or not is_safe_id(container.id):
+        return False
+    return any(container.id in name for name in candidate.cgroups)
+
+
+def _is_named_by_id(container: Container) -> bool:
+    """Tell whether a runtime has no name for it: then another that uses this one may, and tell it later."""
+    return container.id.startswith(container.name)
+
+
+class _Nursery:
+    """The candidates of one channel."""
+
+    def __init__(self, channel: Channel, sink: CuttingSink, log: TagLog) -> None:
+        self.channel = channel
+        self.sink = sink
+        self.log = log
+        self.ring = RingBuffer(channel.programs.image.map_fd("candidates"), _RING_BYTES)
+        self.waiting: dict[int, Candidate] = {}
+        self.accounts: dict[int, int] = {}
+        """By tag, those of candidates that are decided about; 0 for one that has none."""
+
+    def read(self) -> Iterable[Candidate]:
+        image = self.channel.programs.image
+        offsets = image.struct_offsets("bt_candidate")
+        length = image.limits["BT_CGROUP_NAME"]
+        for data in self.ring.entries():
+
+            def number(name: str, form: str, data: bytes = data) -> int:
+                value: int = struct.unpack_from(form, data, offsets[name])[0]
+                return value
+
+            def text(name: str, data: bytes = data) -> str:
+                raw = data[offsets[name] : offsets[name] + length]
+                return raw.split(b"\0", 1)[0].decode(errors="replace")
+
+            inums = struct.unpack_from("<8I", data, offsets["namespaces"])
+            yield Candidate(
+                tag=number("tag", "<I"),
+                before=number("before", "<I"),
+                pid=Pid(number("pid", "<I")),
+                time=Nanoseconds(number("time", "<Q")),
+                in_host_root=bool(number("setting_up", "<I")),
+                start=Nanoseconds(number("start", "<Q")),
+                namespaces=Namespaces(*map(NamespaceInum, inums)),
+                cgroups=(text("unified"), text("separate")),
+            )
+
+
+def _tag_log(programs: Programs) -> TagLog:
+    image = programs.image
+    return TagLog(
+        image.map_fd("tags"),
+        TagLayout(
+            cpus=image.cpus,
+            size=image.struct_size("bt_tags"),
+            entries=image.limits["BT_TAGS"],
+            tags=image.struct_offsets("bt_tags"),
+            entry_size=image.struct_size("bt_tag"),
+            entry=image.struct_offsets("bt_tag"),
+        ),
+    )
+
+
+class Newborns:
+    """The candidates of a recording. :meth:`attend` and :meth:`finish` are called by the thread that writes packets."""
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        writer: TraceWriter,
+        rules: Callable[[], ContainerRules],
+        record: Callable[[Iterable[Container]], None],
+    ) -> None:
+        """Put a sink that can cut before each of the writer's.
+
+        :param rules: returns what is wanted now.
+        :param record: takes the wanted containers, as far as they are known.
+        """
+        self._rules = rules
+        self._record = record
+        self._host = host_pid_ns()
+        self._lock = threading.Lock()
+        self._told: dict[tuple[str, str], Container] = {}
+        self._known: dict[Container, Container] = {}
+        self._news = True
+        self._nurseries: list[_Nursery] = []
+        for number, channel in enumerate(channels):
+            log = _tag_log(channel.programs)
+            sink = CuttingSink(writer.files[number], log, channel.options.subbuf_size)
+            writer.sinks[number] = sink
+            self._nurseries.append(_Nursery(channel, sink, log))
+        self.born = 0
+        """Candidates so far."""
+        self.taken_out = 0
+        """Events of those that were not wanted, once all is finished."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Readable when there is a birth to attend to."""
+        return tuple(nursery.ring.fd for nursery in self._nurseries)
+
+    def tell(self, containers: Iterable[Container]) -> None:
+        """Take what runtimes tell of containers; from any thread."""
+        with self._lock:
+            for container in containers:
+                self._told[container.runtime, container.id] = container
+            self._news = True
+
+    def attend(self) -> None:
+        """Decide about those candidates of which enough is known.
+
+        :raises OutputError: if the trace cannot be written.
+        """
+        for nursery in self._nurseries:
+            nursery.log.pull_all()
+            births = list(nursery.read())
+            for candidate in births:
+                self.born += 1
+                nursery.waiting[candidate.tag] = candidate
+                if candidate.before:
+                    nursery.waiting.pop(candidate.before, None)
+                    nursery.sink.decide({candidate.before: False})
+            if births or self._news or nursery.waiting:
+                self._decide(nursery, final=False)
+        self._news = False
+
+    def finish(self) -> None:
+        """Decide about all that are left, once nothing is recorded any more.
+
+        What no runtime has told of is a container that no runtime knows.
+
+        :raises OutputError: if the trace cannot be written.
+        """
+        self.attend()
+        for nursery in self._nurseries:
+            self._decide(nursery, final=True)
+            here = {cpu: count for cpu, (_, count, _) in enumerate(nursery.channel.rings.unsettled())}
+            for tag, count in nursery.log.records(here).items():
+                if tag == 0:
+                    continue
+                nursery.channel.accounts.move(count, nursery.accounts.get(tag))
+                if not nursery.sink.is_wanted(tag):
+                    self.taken_out += count
+
+    def _decide(self, nursery: _Nursery, *, final: bool) -> None:
+        with self._lock:
+            told = list(self._told.values())
+        rules = self._rules()
+        at_once = rules.new and not any(rule.excluded for rule in rules.rules)
+        decisions: dict[int, bool] = {}
+        wanted: list[Container] = []
+        for tag, candidate in list(nursery.waiting.items()):
+            container = min((each for each in told if is_same(candidate, each)), key=_is_named_by_id, default=None)
+            if container is None and not final and not at_once:
+                continue
+            known = self._know(candidate, container)
+            if not final and (candidate.is_setting_up if rules.wants(known) else _is_named_by_id(known)):
+                continue
+            if nursery.sink.is_wanted(tag) is None:
+                decisions[tag] = rules.wants(known)
+                account = nursery.channel.accounts.add(known) if decisions[tag] else 0
+                nursery.accounts[tag] = account
+                nursery.channel.programs.selector.decide(
+                    candidate.namespaces.pid, tag, included=decisions[tag], account=account
+                )
+            if container is not None or final:
+                del nursery.waiting[tag]
+                if decisions.get(tag, nursery.sink.is_wanted(tag)):
+                    nursery.channel.accounts.rename(nursery.accounts[tag], known)
+                    wanted.append(known)
+        if decisions:
+            nursery.sink.decide(decisions)
+        if wanted:
+            self._record(wanted)
+
+    def _know(self, candidate: Candidate, told: Container | None) -> Container:
+        """Return the container that a candidate is, as one object for all channels."""
+        known = candidate.as_unknown(self._host) if told is None else candidate.as_told(told, self._host)
+        return self._known.setdefault(known, known)

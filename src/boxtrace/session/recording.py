@@ -1,0 +1,433 @@
+"""One recording, from its options to a finished trace, inside this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from boxtrace.containers.events import ContainerEvent
+from boxtrace.containers.model import UNKNOWN_RUNTIME, Cgroup, Container
+from boxtrace.containers.watch import ContainerWatch
+from boxtrace.errors import OutputError
+from boxtrace.kernel.capabilities import require_recording
+from boxtrace.kernel.contexts import context_layout
+from boxtrace.kernel.emitter import Emitter
+from boxtrace.kernel.selection import Newborn
+from boxtrace.kernel.statedump.dump import StateDump
+from boxtrace.session.accounts import announce_containers
+from boxtrace.session.arrivals import Arrivals
+from boxtrace.session.channel import sum_counts
+from boxtrace.session.clock import monotonic_clock
+from boxtrace.session.command import Command
+from boxtrace.session.container_stream import ContainerStream
+from boxtrace.session.control import ControlSocket
+from boxtrace.session.dumping import StateDumper
+from boxtrace.session.hints import BirthHints
+from boxtrace.session.left_out import count_left_out
+from boxtrace.session.limiting import Limiting
+from boxtrace.session.loading import load_channels
+from boxtrace.session.loop import Ending, RecordingLoop
+from boxtrace.session.lttng_ust import LttngSession
+from boxtrace.session.newborns import Newborns
+from boxtrace.session.options import RecordOptions, RuleCount, Status, Summary
+from boxtrace.session.output import TraceDirectory, TraceWriter, kernel_trace_class
+from boxtrace.session.scene import Scene, find_scene, survey_running
+from boxtrace.session.snapshots import SnapshotDump
+from boxtrace.session.targets import account_containers, make_probes
+from boxtrace.session.tracking import Tracking
+from boxtrace.session.user import UserDomain, UserTargets
+from boxtrace.session.user_events import COMMANDS, UserEvents
+from boxtrace.units import Nanoseconds, Pid
+from boxtrace.userspace.rings import Account
+from boxtrace.userspace.rules import EventRules
+
+__all__ = ["record"]
+
+_MOST_WAITING = 1000
+"""Containers of which nobody knows yet whether they are wanted, and what is told of them is kept."""
+
+_TICK_NS = 10_000_000
+
+
+def _key(container: Container) -> tuple[object, ...]:
+    return (container.runtime, container.id, container.init_pid)
+
+
+def _ignore(_: object) -> None:
+    """Take what nobody asked for."""
+
+
+def record(
+    options: RecordOptions,
+    *,
+    observer: Callable[[Status], None] | None = None,
+    warn: Callable[[str], None] = _ignore,
+    started: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Record until a signal (SIGINT, SIGTERM, SIGHUP), the command, the duration or all that was selected ends it.
+
+    Takes over those signals while it runs; call it from the main thread.
+
+    :param observer: called a few times per second with how things are.
+    :param warn: called with a sentence about what is not as it should be, but prevents nothing.
+    :param started: called when events are being recorded and the state dump is done.
+    :raises BoxtraceError: if it cannot start, or cannot go on; what was recorded until then is a valid trace.
+    """
+    options.check()
+    for channel in options.channels:
+        context_layout(channel.contexts)
+    require_recording()
+    directory = TraceDirectory(options.output, ctf2=options.format == "ctf2")
+    scene = find_scene(options, warn)
+    with ExitStack() as stack:
+        return _Recording(options, directory, scene, stack, observer, warn, started).run()
+
+
+class _Recording:
+    """The parts of one recording, made in the order in which they depend on each other.
+
+    :param stack: closes what is opened here.
+    """
+
+    def __init__(
+        self,
+        options: RecordOptions,
+        directory: TraceDirectory,
+        scene: Scene,
+        stack: ExitStack,
+        observer: Callable[[Status], None] | None,
+        warn: Callable[[str], None],
+        started: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._scene = scene
+        self._stack = stack
+        self._warn = warn
+        self._started = started
+        self._watch: ContainerWatch | None = None
+        self._command = Command(options.command) if options.command else None
+        if self._command is not None:
+            stack.callback(self._command.close)
+        probes = make_probes(options.functions, options.user_functions, options.user_markers, scene.running)
+        self._channels = load_channels(options, scene.targets, probes, warn)
+        for channel in self._channels:
+            stack.callback(channel.programs.close)
+        self._tracking = Tracking(scene.sets, scene.targets, self._channels, self._containers)
+        self._writer = None if options.flight_recorder else self._open_trace(directory)
+        self._told: ContainerStream | None = None
+        self._told_in_snapshots = 0
+        if self._writer is not None:
+            stack.callback(self._writer.close)
+            self._told = ContainerStream(options.output, monotonic_clock(), ctf2=options.format == "ctf2")
+            stack.callback(self._told.close)
+        self._newborns: Newborns | None = None
+        self._naming = threading.Lock()
+        self._births: dict[object, tuple[Nanoseconds, tuple[Cgroup, ...]]] = {}
+        self._described: dict[object, Container] = {}
+        self._covered: set[tuple[str, str]] = set()
+        self._before: frozenset[tuple[object, ...]] = frozenset()
+        self._waiting: dict[tuple[str, str], list[ContainerEvent]] = {}
+        if self._writer is not None:
+            self._newborns = Newborns(self._channels, self._writer, self._tracking.rules, self._name)
+        self._user = self._open_user() if options.user else None
+        if options.lttng_ust:
+            stack.callback(LttngSession(options.lttng_ust, options.output).stop)
+        self._accounted: Sequence[Container] = ()
+        whole_host = options.state_dump_all or not scene.targets.selection
+        dumping = self._channels[len(options.channels) if options.snapshot_dump else 0]
+        self._emitter = Emitter(dumping.programs)
+        self._dump = StateDump(dumping.programs, whole_host=whole_host) if options.state_dump else None
+        self._dumper, snapshot_dump = None, None
+        if self._dump is not None and options.flight_recorder:
+            snapshot_dump = SnapshotDump(dumping, self._dump_for_snapshot)
+        elif self._dump is not None:
+            arrive = self._dump.arrive
+            self._dumper = StateDumper(self._dump.run, every=options.state_dump_every, warn=warn, arrive=arrive)
+        self._loop = stack.enter_context(
+            RecordingLoop(
+                self._channels,
+                self._writer,
+                flush_seconds=options.flush_seconds,
+                duration=options.duration,
+                observer=observer,
+                warn=warn,
+                open_snapshot=self._open_snapshot,
+                control=self._open_control(),
+                dumper=self._dumper,
+                snapshot_dump=snapshot_dump,
+            )
+        )
+
+    def run(self) -> Summary:
+        """Record until something ends it.
+
+        :raises BoxtraceError: if it cannot start, or cannot go on.
+        """
+        try:
+            self._watch_ends()
+            for channel in self._channels:
+                channel.programs.selector.select(self._tracking.targets.selection)
+                if self._command is not None:
+                    channel.programs.selector.mark_command(self._command.pid)
+            self._loop.commands |= dict.fromkeys(("track", "untrack", "tracked"), self._answer_tracking)
+            events = UserEvents(EventRules.of(self._options.user), self._user)
+            self._loop.commands |= dict.fromkeys(COMMANDS, events.answer)
+            self._loop.commands |= dict.fromkeys(("limit", "limits"), Limiting(self._channels).answer)
+            ending = self._loop.run(self._prepare)
+        except BaseException:
+            if self._writer is not None:
+                self._writer.abandon()
+            raise
+        return self._summary(ending)
+
+    def _open_trace(self, destination: TraceDirectory) -> TraceWriter:
+        trace = kernel_trace_class(
+            name=self._options.output.resolve().name,
+            uuid=destination.uuid,
+            clock=monotonic_clock(),
+            streams=(channel.stream_class() for channel in self._channels),
+        )
+        return TraceWriter(destination, trace, (channel.options.name for channel in self._channels))
+
+    def _open_snapshot(self) -> TraceWriter:
+        moment = datetime.now().astimezone()
+        path = self._options.output / f"snapshot-{moment:%Y%m%d-%H%M%S.%f}"
+        writer = self._open_trace(TraceDirectory(path, ctf2=self._options.format == "ctf2"))
+        told = ContainerStream(writer.path, monotonic_clock(), ctf2=self._options.format == "ctf2")
+        try:
+            told.describe(filter(self._tracking.targets.cover, self._containers()), dump=True)
+            told.leave_out(self._left_out())
+        finally:
+            told.close()
+        self._told_in_snapshots += told.events
+        return writer
+
+    def _containers(self) -> Sequence[Container]:
+        """Return what is known of the containers of this host."""
+        return self._scene.running if self._watch is None else self._watch.containers
+
+    def _open_user(self) -> UserDomain:
+        options = self._options
+        roots = {self._command.pid} if self._command is not None else set()
+        user = UserDomain(
+            options.user,
+            options.output,
+            UserTargets(lambda: self._tracking.targets, frozenset(roots), self._born),
+            contexts=options.user_contexts,
+            flush_seconds=options.flush_seconds,
+            ctf2=options.format == "ctf2",
+        )
+        self._stack.callback(user.stop)
+        return user
+
+    def _open_control(self) -> ControlSocket | None:
+        try:
+            control = ControlSocket()
+        except OSError as error:
+            self._warn(
+                f"no control socket, so that commands such as boxtrace snapshot will not reach this recording: {error}"
+            )
+            return None
+        self._stack.callback(control.close)
+        return control
+
+    def _watch_ends(self) -> None:
+        """Let the loop know of the processes whose end matters."""
+        ends = not self._scene.sets.rules.may_match_later
+        for container in self._scene.targets.containers:
+            if container.init_pid is not None:
+                what = f"container {container.name}"
+                self._loop.watch(container.init_pid, what, pid_ns=container.pid_ns, ends=ends)
+        for number, first in self._scene.first_processes.items():
+            if first is not None:
+                self._loop.watch(first, f"pid namespace {number}", pid_ns=number)
+        for pid in sorted(self._options.pids):
+            self._loop.watch(pid, f"process {pid}", ends=not self._options.follow)
+
+    def _prepare(self) -> None:
+        """Do what remains to be done once events are being recorded. In a thread of its own."""
+        since = self._scene.looked if self._scene.running else time.time()
+        for channel in self._channels:
+            for sentence in channel.programs.skipped:
+                self._warn(sentence)
+        rules = self._scene.sets.rules
+        known = self._scene.running
+        if not known or rules.may_match or rules.host_only:
+            known = survey_running(self._warn)
+            self._tracking.refresh(known)  # some may have started before anybody would have seen their birth
+        self._accounted = self._account(known)
+        if self._newborns is not None:
+            self._loop.attend(self._newborns)
+        self._follow_containers(known, since)
+        if self._dumper is not None or self._dump is None:
+            self._announce()
+        if self._dumper is not None:
+            self._dumper.start()
+        elif self._dump is not None:
+            self._dump.load()
+        if self._user is not None:
+            around = [item.init_pid for item in self._scene.targets.containers or known if item.init_pid is not None]
+            first_processes = filter(None, self._scene.first_processes.values())
+            self._user.start([*around, *self._options.pids, *first_processes], self._warn)
+        if self._command is not None:
+            self._loop.start_command(self._command)
+        self._started()
+
+    def _announce(self) -> None:
+        announce_containers(self._emitter, self._accounted, self._tracking.targets.cover)
+
+    def _dump_for_snapshot(self) -> None:
+        self._announce()
+        if self._dump is not None:
+            self._dump.run()
+
+    def _account(self, known: Sequence[Container]) -> Sequence[Container]:
+        """Count the events of these containers apart; return those that have an account, in the order of these."""
+        accounting, accounted = account_containers(known, self._tracking.targets.hierarchy)
+        for channel in self._channels:
+            channel.accounts.containers = accounted
+            channel.programs.selector.account(accounting)
+        for container in accounted:
+            if container.init_pid is not None and container.pid_ns in accounting.pid_namespaces:
+                self._loop.watch(container.init_pid, container.name, pid_ns=container.pid_ns, ends=False)
+        return accounted
+
+    def _follow_containers(self, known: Sequence[Container], since: float) -> None:
+        """Keep the names of these containers in the trace, and of those that start later."""
+        self._name(filter(self._tracking.targets.cover, known), dump=True)
+        self._before = frozenset(map(_key, known))
+        user, dumper = self._user, self._dumper
+        arrivals = Arrivals(lambda: not self._tracking.targets.selection, dumper.arrive) if dumper is not None else None
+
+        def take_news(news: Iterable[Container]) -> None:
+            containers = tuple(news)
+            covered = tuple(filter(self._tracking.targets.cover, containers))
+            self._name(covered)
+            if arrivals is not None:
+                arrivals.named(covered)
+            if self._newborns is not None:
+                self._newborns.tell(containers)
+            if user is not None:
+                self._reach(user, containers)
+
+        record = take_news if self._told is not None else None
+        self._watch = ContainerWatch(record, known, tell=self._tell, since=since, warn=self._warn)
+        self._stack.enter_context(self._watch)
+        watch = self._watch
+
+        def hear(born: Collection[Pid], executed: Collection[Pid]) -> None:
+            watch.notice(born)
+            if arrivals is not None:
+                arrivals.executed(executed)
+
+        telling = next(each for each in self._channels if each.tells_births)
+        self._stack.callback(BirthHints(telling.programs.image, hear).close)
+
+    def _born(self) -> Sequence[Container]:
+        """Return the containers that have started while recording."""
+        return [container for container in self._containers() if _key(container) not in self._before]
+
+    def _reach(self, user: UserDomain, containers: Iterable[Container]) -> None:
+        """Let the applications of those containers find the host that are, or may become, wanted."""
+        targets = self._tracking.targets
+        born = targets.selection.newborn is Newborn.CANDIDATE
+        wanted = (each for each in containers if targets.cover(each) or (born and targets.rules.says(each)))
+        user.reach([each.init_pid for each in wanted if each.init_pid is not None], self._warn)
+
+    def _answer_tracking(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self._tracking.answer(request)
+        if self._user is not None and request["command"] != "tracked":
+            self._reach(self._user, self._containers())
+            self._user.review()
+        return answer
+
+    def _name(self, containers: Iterable[Container], *, dump: bool = False) -> None:
+        """Keep what is known of these containers in the trace."""
+        if self._told is None:
+            return
+        with self._naming:
+            news = []
+            for container in map(self._as_first_seen, containers):
+                key = (container.runtime, container.id, container.identity)
+                self._covered.add(key[:2])
+                if self._described.get(key) != container:
+                    self._described[key] = container
+                    news.append(container)
+                self._told.tell(self._waiting.pop(key[:2], ()))
+            self._told.describe(news, dump=dump)
+
+    def _tell(self, event: ContainerEvent) -> None:
+        """Keep what a runtime told; of a container that may not be wanted, until that is known."""
+        key = (event.runtime, event.id)
+        if self._told is None:
+            return
+        with self._naming:
+            if not self._tracking.targets.selection or key in self._covered:
+                self._told.tell([event])
+                return
+            while len(self._waiting) >= _MOST_WAITING:
+                self._waiting.pop(next(iter(self._waiting)))
+            self._waiting.setdefault(key, []).append(event)
+
+    def _as_first_seen(self, container: Container) -> Container:
+        """Return the container with the identity that was told first: the kernel and procfs tell it differently."""
+        if container.birth is None:
+            return container
+        key = (container.runtime, container.id, container.init_pid, container.pid_ns)
+        birth, cgroups = self._births.setdefault(key, (container.birth, container.cgroups))
+        if abs(birth - container.birth) > _TICK_NS:
+            return container
+        return replace(container, birth=birth, cgroups=cgroups)
+
+    def _left_out(self) -> tuple[RuleCount, ...]:
+        """Return what is left out of the trace so far."""
+        known = {container.life: container for container in (*self._containers(), *self._described.values())}
+        return count_left_out(self._channels, tuple(known.values()), self._covers)
+
+    def _covers(self, container: Container) -> bool:
+        """Whether the trace may tell of a container, of which perhaps nobody knows any more than that it was there."""
+        return container.runtime == UNKNOWN_RUNTIME or self._tracking.targets.cover(container)
+
+    def _summary(self, ending: Ending) -> Summary:
+        if self._watch is not None and self._newborns is not None:
+            self._watch.__exit__(None, None, None)  # the last that runtimes tell
+        if self._newborns is not None:
+            self._newborns.finish()
+        taken_out = 0 if self._newborns is None else self._newborns.taken_out
+        account = self._user.stop() if self._user is not None else Account()
+        if self._watch is not None:
+            self._watch.close()
+            if self._watch.failure is not None:
+                self._warn(f"not all that runtimes told is in the trace: {self._watch.failure}")
+        left_out = self._left_out()
+        if self._told is not None:
+            try:
+                self._told.leave_out(left_out)
+            except OutputError as error:
+                self._warn(f"what was left out is not told in the trace: {error}")
+        sizes = (part.size for part in (self._writer, self._user, self._told) if part is not None)
+        return Summary(
+            path=self._options.output,
+            events=sum(channel.rings.records for channel in self._channels) - taken_out,
+            taken_out=taken_out,
+            discarded=sum(channel.rings.discarded() for channel in self._channels) - sum(ending.missed.values()),
+            missed=ending.missed,
+            size=sum(sizes),
+            seconds=ending.seconds,
+            containers=sum_counts(self._channels),
+            left_out=left_out,
+            reason=ending.reason,
+            exit_status=self._command.exit_status if self._command is not None else None,
+            flight_recorder=self._options.flight_recorder,
+            snapshots=tuple(ending.snapshots),
+            user_events=account.events,
+            user_lost=account.lost,
+            user_refused=account.refused,
+            told=self._told_in_snapshots + (self._told.events if self._told is not None else 0),
+            told_lost=self._told.lost if self._told is not None else 0,
+        )

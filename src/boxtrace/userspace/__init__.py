@@ -1,0 +1,1 @@
+"""The user domain, the host's side: applications give their events over the protocol of ``docs/protocol.md``."""
