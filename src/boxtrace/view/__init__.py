@@ -1,0 +1,1 @@
+"""Formats of what is shown: text, JSON, tables. They only format."""
