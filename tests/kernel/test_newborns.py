@@ -1,0 +1,139 @@
+"""Containers that start while recording: the demo's own, which no runtime knows; Docker's are in tests/interop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.demo import load_demo
+from support.newborns import RECORDED, check_newborns
+from support.recorder import Recorder, check_valid
+from support.require import require_program, require_root
+
+PROGRAM = "/bin/usleep"
+OURS = f"t{os.getpid()}"
+"""In all names: other tests may run beside these."""
+
+
+@pytest.fixture(scope="module")
+def short_lived() -> Iterator[Any]:
+    """Run a demo container from a root directory that all share: ``short_lived(name, *command)``."""
+    require_root()
+    require_program("busybox", "busybox-static")
+    require_program("unshare", "util-linux")
+    demo = load_demo()
+    template = demo.DemoContainer("template", [])
+    root = Path(demo.tempfile.mkdtemp(prefix="boxtrace-demo-"))
+    template._root = root
+    template._make_root()
+
+    class Shared(demo.DemoContainer):  # type: ignore[misc, name-defined]
+        def _make_root(self) -> None:
+            self._root.rmdir()
+            self._root = root
+
+        def _clean_up(self) -> None:
+            if self.cgroup is not None:
+                self.cgroup.rmdir()
+
+    def run(name: str, *command: str) -> int:
+        with Shared(name, command or ("usleep", "30000")) as container:
+            return int(container.wait())
+
+    yield run
+    demo.shutil.rmtree(root)
+
+
+def test_two_hundred_short_lives_ten_at_a_time(short_lived: Any, tmp_path: Path) -> None:
+    wanted = [f"{OURS}-web-{number}" for number in range(150)]
+    others = [f"{OURS}-other-{number}" for number in range(50)]
+    mixed = [name for number in range(50) for name in (*wanted[3 * number : 3 * number + 3], others[number])]
+    with Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", *RECORDED) as recorder:
+        with ThreadPoolExecutor(10) as pool:
+            assert set(pool.map(short_lived, mixed)) == {0}
+        recorded = recorder.stop()
+    check_newborns(recorded, wanted, PROGRAM)
+
+
+def test_any_new_container_and_no_other(short_lived: Any, demo_container: Any, tmp_path: Path) -> None:
+    new = [f"{OURS}-new-1", f"{OURS}-new-2"]
+    old = demo_container(f"{OURS}-old", "sh", "-c", "while :; do usleep 1000; done")
+    with Recorder(tmp_path / "trace", "--new-containers", *RECORDED) as recorder:
+        for name in new:
+            short_lived(name)
+        space = Path(f"/proc/{old.init_pid}/ns/pid").stat().st_ino
+        recorded = recorder.stop()
+    check_newborns(recorded, new, PROGRAM, alone=False)
+    host = Path("/proc/self/ns/pid").stat().st_ino
+    calls = {event.context["pid_ns"] for event in recorded.events if event.name.startswith("syscall_")}
+    assert calls.isdisjoint({space, host})
+
+
+def test_excluded_ones_are_taken_out_and_the_host_remains(short_lived: Any, tmp_path: Path) -> None:
+    events = ("-e", "syscall_entry_execve", "--no-state-dump", "--context", "pid_ns,pid")
+    with Recorder(tmp_path / "trace", "--container", f"!{OURS}-secret-*", *events) as recorder:
+        for name in (f"{OURS}-secret-1", f"{OURS}-open-1"):
+            short_lived(name)
+        subprocess.run(["/bin/true"], check=True)
+        recorded = recorder.stop()
+    check_valid(recorded)
+    files = [event["filename"] for event in recorded.events]
+    assert files.count(PROGRAM) == 1
+    assert "/bin/true" in files
+
+
+def test_host_only(short_lived: Any, demo_container: Any, tmp_path: Path) -> None:
+    events = ("-e", "syscall_entry_execve", "-e", "syscall_entry_nanosleep", "--no-state-dump")
+    old = demo_container(f"{OURS}-old", "sh", "-c", "while :; do usleep 1000; done")
+    inside = Path(f"/proc/{old.init_pid}/ns/pid").stat().st_ino
+    with Recorder(tmp_path / "trace", "--host-only", *events, "--context", "pid_ns") as recorder:
+        short_lived(f"{OURS}-new")
+        subprocess.run(["/bin/true"], check=True)
+        recorded = recorder.stop()
+    host = Path("/proc/self/ns/pid").stat().st_ino
+    namespaces = {event.context["pid_ns"] for event in recorded.events}
+    assert host in namespaces and inside not in namespaces
+    files = [event["filename"] for event in recorded.named("syscall_entry_execve")]
+    assert "/bin/true" in files and PROGRAM not in files
+
+
+def test_what_is_taken_out_is_counted(short_lived: Any, tmp_path: Path) -> None:
+    with Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", *RECORDED) as recorder:
+        for name in (f"{OURS}-web-1", f"{OURS}-other-1", f"{OURS}-web-2"):
+            short_lived(name)
+        recorded = recorder.stop()
+    check_valid(recorded)
+    assert recorded.summary_events == len(recorded.all_events)
+    assert "that turned out not to be wanted were taken out" in recorded.stderr
+    assert not list(recorded.path.rglob("*.partial"))
+    text = b"".join(path.read_bytes() for path in recorded.path.rglob("channel0_*"))
+    assert b"pivot_root" not in text, "of what was taken out nothing is left in the files"
+
+
+def test_a_flight_recorder_takes_none(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", "--flight-recorder", wait=False)
+    with recorder:
+        done = recorder.wait()
+    assert done.status == 2
+    assert "flight recorder" in done.stderr
+
+
+def test_found_while_recording(short_lived: Any, tmp_path: Path) -> None:
+    from boxtrace.session.control import ask_recording
+
+    with Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", *RECORDED) as recorder:
+        short_lived(f"{OURS}-web-1")
+        ask_recording("track", recorder.process.pid, kind="container", values=[f"{OURS}-late-*"])
+        ask_recording("untrack", recorder.process.pid, kind="container", values=[f"{OURS}-web-*"])
+        time.sleep(0.1)
+        short_lived(f"{OURS}-late-1")
+        short_lived(f"{OURS}-web-2")
+        recorded = recorder.stop()
+    check_newborns(recorded, [f"{OURS}-late-1"], PROGRAM)

@@ -1,0 +1,207 @@
+"""Random filter expressions, each with a Python expression that says the same, made without the product's help."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from boxtrace.ctf.fields import ArrayField, IntegerField, StaticStringField
+from boxtrace.ctf.model import EventClass, StreamClass
+from boxtrace.ctf.packet import EventRecord
+from support.filter_events import event_record
+from support.filter_events import struct as fields
+
+CONTEXTS = fields(
+    pid_ns=IntegerField(size=32), tid=IntegerField(size=32, signed=True), procname=StaticStringField(length=16)
+)
+PAYLOAD = fields(
+    i64=IntegerField(size=64, signed=True),
+    u64=IntegerField(size=64),
+    i32=IntegerField(size=32, signed=True),
+    u32=IntegerField(size=32),
+    i16=IntegerField(size=16, signed=True),
+    u16=IntegerField(size=16),
+    i8=IntegerField(size=8, signed=True),
+    u8=IntegerField(size=8),
+    pair=ArrayField(element=IntegerField(size=16, signed=True), length=2),
+    comm=StaticStringField(length=16),
+    short=StaticStringField(length=5),
+)
+FORM = struct.Struct("<Ii16s qQiIhHbB2h16s5s")
+ORDER = (
+    *("pid_ns", "tid", "procname", "i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8"),
+    *("pair0", "pair1", "comm", "short"),
+)
+SECOND = 24
+SIZE = 96
+EVENT = EventClass(id=0, name="random", fields=PAYLOAD)
+STREAM = StreamClass(event_context=CONTEXTS, events=(EVENT,))
+
+NUMBERS = {
+    "$ctx.pid_ns": "pid_ns", "$ctx.tid": "tid", "pair[0]": "pair0", "pair[1]": "pair1",
+    **{name: name for name in ("i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8")},
+}  # fmt: skip
+TEXTS = {"$ctx.procname": "procname", "comm": "comm", "short": "short"}
+LEVELS = ["||", "&&", "== !=", "< <= > >=", "|", "^", "&", "<< >>"]
+LEVEL = {operator: level for level, operators in enumerate(LEVELS) for operator in operators.split()}
+
+
+class Ended(Exception):
+    """The whole expression is false."""
+
+
+def signed(value: int) -> int:
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
+def shift(value: int, count: int, left: bool) -> int:
+    if count < 0 or count > 63:
+        raise Ended
+    return signed(value * 2**count) if left else signed((value % 2**64) // 2**count)
+
+
+def like(text: bytes, pattern: bytes) -> bool:
+    return re.fullmatch(pattern, text, re.DOTALL) is not None
+
+
+@dataclass(frozen=True)
+class Random:
+    """A part of an expression: in the filter language, in Python, and how tight its operator binds."""
+
+    text: str
+    python: str
+    level: int = len(LEVELS)
+
+
+def evaluate(expression: Random, values: dict[str, Any]) -> bool:
+    """The verdict of plain Python."""
+    names = {name: signed(value) if isinstance(value, int) else value for name, value in values.items()}
+    try:
+        return bool(eval(expression.python, {"signed": signed, "shift": shift, "like": like}, names))
+    except Ended:
+        return False
+
+
+_POWERS = [sign * 2**bits for bits in (7, 8, 15, 16, 31, 32, 63) for sign in (1, -1)]
+_EDGES = sorted({0, 1, 2, 5, 63, 64} | {power + by for power in _POWERS for by in (-1, 0, 1)})
+integers = st.one_of(st.sampled_from(_EDGES), st.integers(-3, 70), st.integers(-(2**63), 2**63 - 1)).map(signed)
+characters = st.text("ab*\\é", max_size=5)
+names = st.one_of(characters, st.text("ab", min_size=14, max_size=16)).map(lambda text: text.encode()[:16])
+
+
+@st.composite
+def literals(draw: st.DrawFn) -> Random:
+    value = draw(integers)
+    bits = value % 2**64
+    form = draw(st.sampled_from(["{}", "0x{:x}", "0X{:X}ull", "0{:o}", "0b{:b}", "{}u"])).format(bits)
+    return Random(form, str(value))
+
+
+def _quoted(text: str) -> str:
+    return "".join("\\" + char if char in '\\*"' else char for char in text)
+
+
+@st.composite
+def text_comparisons(draw: st.DrawFn) -> Random:
+    field, name = draw(st.sampled_from(sorted(TEXTS.items())))
+    operator = draw(st.sampled_from(["==", "!=", "==", "!=", "<", "<=", ">", ">="]))
+    kind = draw(st.integers(0, 3))
+    if kind == 0:
+        other, python = draw(st.sampled_from(sorted(TEXTS.items())))
+    elif kind == 1 or operator not in ("==", "!="):
+        plain = draw(names).decode("utf-8", "ignore")
+        other, python = f'"{_quoted(plain)}"', repr(plain.encode())
+    else:
+        pieces = draw(st.lists(st.text("ab*\\é", max_size=3), min_size=2, max_size=4))
+        other = '"' + "*".join(map(_quoted, pieces)) + '"'
+        pattern = b".*".join(re.escape(piece.encode()) for piece in pieces)
+        python = f"int(like({name}, {pattern!r}) == {operator == '=='})"
+        return Random(f"{field} {operator} {other}", python, LEVEL[operator])
+    if draw(st.booleans()) and kind != 0:
+        mirrored = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(operator, operator)
+        return Random(f"{other} {mirrored} {field}", f"int({name} {operator} {python})", LEVEL[operator])
+    return Random(f"{field} {operator} {other}", f"int({name} {operator} {python})", LEVEL[operator])
+
+
+def _wrapped(draw: st.DrawFn, part: Random, least: int) -> str:
+    """The text of an operand, in parentheses where it must be, and sometimes where it need not."""
+    if part.level < least or draw(st.integers(0, 7)) == 0:
+        return f"({part.text})"
+    return part.text
+
+
+@st.composite
+def unary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
+    operator, operand = draw(st.sampled_from("-+!~")), draw(inner)
+    python = {"-": "signed(-{})", "+": "{}", "!": "int(not {})", "~": "(~{})"}[operator].format(f"({operand.python})")
+    return Random(operator + _wrapped(draw, operand, len(LEVELS)), python)
+
+
+@st.composite
+def binary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
+    operator = draw(st.sampled_from(sorted(LEVEL)))
+    left, right = draw(inner), draw(inner)
+    level = LEVEL[operator]
+    text = f"{_wrapped(draw, left, level)} {operator} {_wrapped(draw, right, level + 1)}"
+    if operator in ("&&", "||"):
+        python = f"int(bool({left.python}) {'and' if operator == '&&' else 'or'} bool({right.python}))"
+    elif operator in ("<<", ">>"):
+        python = f"shift({left.python}, {right.python}, {operator == '<<'})"
+    elif operator in ("&", "^", "|"):
+        python = f"(({left.python}) {operator} ({right.python}))"
+    else:
+        python = f"int(({left.python}) {operator} ({right.python}))"
+    return Random(text, python, level)
+
+
+fields_of_numbers = st.sampled_from(sorted(NUMBERS.items())).map(lambda item: Random(item[0], item[1]))
+leaves = st.one_of(fields_of_numbers, literals(), text_comparisons())
+expressions = st.recursive(leaves, lambda inner: st.one_of(binary(inner), binary(inner), unary(inner)), max_leaves=12)
+
+
+def _whole(bits: int, is_signed: bool) -> st.SearchStrategy[int]:
+    low = -(2 ** (bits - 1)) if is_signed else 0
+    return integers.map(lambda value: (value - low) % 2**bits + low)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> dict[str, Any]:
+    """Values of all fields, by their Python names."""
+    values: dict[str, Any] = {"pid_ns": draw(_whole(32, False)), "tid": draw(_whole(32, True))}
+    values["procname"] = draw(names)
+    for bits in (64, 32, 16, 8):
+        values[f"i{bits}"] = draw(_whole(bits, True))
+        values[f"u{bits}"] = draw(_whole(bits, False))
+    values["pair0"], values["pair1"] = draw(_whole(16, True)), draw(_whole(16, True))
+    values["comm"], values["short"] = draw(names), draw(names)[:5]
+    return values
+
+
+def memory(values: dict[str, Any], *, garbage: bytes = b"ab") -> bytes:
+    """The values as a filter in the kernel gets them, with garbage behind the end of text."""
+    room = {"procname": 16, "comm": 16, "short": 5}
+
+    def raw(name: str, value: Any) -> Any:
+        ended = isinstance(value, bytes) and len(value) < room[name]
+        return (value + b"\0" + garbage * 16)[: room[name]] if ended else value
+
+    packed = FORM.pack(*(raw(name, values[name]) for name in ORDER))
+    return packed.ljust(SIZE, b"\0")
+
+
+def record(values: dict[str, Any]) -> EventRecord:
+    """The values as a reader gets them."""
+
+    def decoded(name: str) -> Any:
+        value = values[name]
+        return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+    payload = {name: decoded(name) for name in values if name not in ("pair0", "pair1")}
+    payload["pair"] = [values["pair0"], values["pair1"]]
+    common = {name: payload.pop(name) for name in ("pid_ns", "tid", "procname")}
+    return event_record(EVENT, STREAM, payload=payload, common=common)

@@ -1,0 +1,232 @@
+"""Containers of real runtimes, each started by its own tools, with what these tools say of it.
+
+Resource limits are set low where a runtime would raise them: in a virtual machine that may be forbidden.
+"""
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.require import missing, require_program, require_root
+from support.rootfs import make_rootfs
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the runtime's own tools tell of a container that it runs."""
+
+    runtime: str
+    id: str
+    name: str
+    init_pid: int
+    image: str | None = None
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr or done.stdout}")
+    return str(done.stdout).strip()
+
+
+def wait_for(what: str, condition: Callable[[], int | None], seconds: float = 15) -> int:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise TimeoutError(f"{what} did not happen within {seconds} s")
+
+
+def child_of(pid: int) -> int | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+def _podman(directory: Path, *prefix: str) -> Callable[..., str]:
+    configuration = directory / "containers.conf"
+    configuration.write_text('[containers]\nnetns = "none"\n[engine]\nevents_logger = "file"\n')
+    configuration.chmod(0o644)
+    places = [f"--root={directory}/root", f"--runroot={directory}/run", f"--tmpdir={directory}/tmp"]
+    command = [*prefix, "podman", *places, "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"]
+    environment = {**os.environ, "CONTAINERS_CONF": str(configuration), "HOME": str(directory)}
+    environment["XDG_RUNTIME_DIR"] = str(directory)
+
+    def podman(*arguments: str) -> str:
+        return run(*command, *arguments, env=environment, cwd=directory)
+
+    return podman
+
+
+def _kill_all(uid: int) -> None:
+    """Kill the processes of a user that only this test has: Podman leaves one to hold its namespaces."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                if entry.stat().st_uid == uid:
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
+_LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "--network=none")
+
+
+def _start_podman(podman: Callable[..., str], name: str, *what: str) -> Started:
+    identifier = podman("run", "--detach", f"--name={name}", *_LIMITS, *what)
+    image, pid = podman("inspect", "--format={{.ImageName}}|{{.State.Pid}}", name).split("|")
+    return Started("podman", identifier, name, int(pid), image or None)
+
+
+@contextmanager
+def podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    require_program("podman", "podman")
+    require_program("runc", "runc")
+    call = _podman(directory)
+    archive = directory / "image.tar"
+    run("tar", "-C", make_rootfs(directory / "rootfs"), "-cf", archive, ".")
+    call("import", str(archive), "localhost/busybox:test")
+    try:
+        yield _start_podman(call, name, "--label=tier=front", "localhost/busybox:test", *command)
+    finally:
+        call("rm", "--all", "--force", "--time=0")
+
+
+@contextmanager
+def rootless_podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    for program, package in (("podman", "podman"), ("newuidmap", "uidmap"), ("setpriv", "util-linux")):
+        require_program(program, package)
+    user = "boxtrace-test"
+    if user in {entry.pw_name for entry in pwd.getpwall()}:
+        missing(f"user {user} exists already")
+    run("useradd", "--no-create-home", user)
+    try:
+        make_rootfs(directory / "rootfs")
+        call = _podman(directory, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
+        run("chown", "-R", user, directory)
+        try:
+            yield _start_podman(call, name, "--rootfs", str(directory / "rootfs"), *command)
+        finally:
+            call("rm", "--all", "--force", "--time=0")
+    finally:
+        _kill_all(pwd.getpwnam(user).pw_uid)
+        run("userdel", "--force", user)
+
+
+def _write_bundle(directory: Path, name: str, command: tuple[str, ...]) -> None:
+    kinds = ("pid", "ipc", "uts", "mount", "network", "cgroup")
+    configuration = {
+        "ociVersion": "1.0.2",
+        "process": {"user": {"uid": 0, "gid": 0}, "args": list(command), "env": ["PATH=/bin"], "cwd": "/"},
+        "root": {"path": str(make_rootfs(directory / "rootfs"))},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "annotations": {"org.example.tier": "front"},
+        "linux": {"cgroupsPath": f"/{name}", "namespaces": [{"type": kind} for kind in kinds]},
+    }
+    (directory / "config.json").write_text(json.dumps(configuration))
+
+
+@contextmanager
+def runc(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    require_program("runc", "runc")
+    _write_bundle(directory, name, command)
+    _detach(["runc"], directory, name)
+    try:
+        yield Started("runc", name, name, json.loads(run("runc", "state", name))["pid"])
+    finally:
+        run("runc", "delete", "--force", name)
+
+
+@contextmanager
+def crun(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    require_program("crun", "crun")
+    # crun refuses cgroups of both versions side by side: it is shown those of version 1 alone.
+    alone = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec crun "$@"'
+    _write_bundle(directory, name, command)
+    _detach(["unshare", "--mount", "sh", "-c", alone, "crun"], directory, name)
+    try:
+        yield Started("crun", name, name, json.loads(run("crun", "state", name))["pid"])
+    finally:
+        run("unshare", "--mount", "sh", "-c", alone, "crun", "delete", "--force", name)
+
+
+def _detach(prefix: list[str], bundle: Path, name: str) -> None:
+    with (bundle / "output").open("wb") as output:
+        command = [*prefix, "run", "--detach", f"--bundle={bundle}", name]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command}: {(bundle / 'output').read_text()}")
+
+
+@contextmanager
+def lxc(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    require_program("lxc-start", "lxc")
+    root = make_rootfs(directory / "rootfs")
+    (directory / name).mkdir()
+    (directory / name / "config").write_text(
+        f"lxc.uts.name = {name}\nlxc.rootfs.path = dir:{root}\nlxc.net.0.type = empty\n"
+        "lxc.mount.auto = proc:mixed\nlxc.apparmor.profile = unconfined\n"
+    )
+    run("lxc-start", "-P", directory, "-n", name, "--", *command)
+    try:
+        run("lxc-wait", "-P", directory, "-n", name, "-s", "RUNNING", "-t", "10")
+        yield Started("lxc", name, name, int(run("lxc-info", "-P", directory, "-n", name, "-p", "-H")))
+    finally:
+        # It fails when the container has ended by itself.
+        subprocess.run(["lxc-stop", "-P", directory, "-n", name, "--kill"], capture_output=True)
+
+
+@contextmanager
+def nspawn(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    require_program("systemd-nspawn", "systemd-container")
+    root = make_rootfs(directory / "rootfs")
+    options = ["--register=no", "--keep-unit", "--quiet", f"--machine={name}", f"--directory={root}"]
+    with (directory / "output").open("wb") as output:
+        process = subprocess.Popen(
+            ["systemd-nspawn", *options, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_for("the payload's start", lambda: _payload(process.pid, command[0]))
+        yield Started("systemd-nspawn", name, name, _payload(process.pid, command[0]) or 0)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _payload(monitor: int, program: str) -> int | None:
+    """The leader is the child of systemd-nspawn that runs the program."""
+    pid = child_of(monitor)
+    if pid is None:
+        return None
+    return pid if Path(f"/proc/{pid}/comm").read_text().strip() == Path(program).name else None
+
+
+RUNTIMES = {starter.__name__: starter for starter in (podman, rootless_podman, runc, crun, lxc, nspawn)}
+
+
+@pytest.fixture
+def start_container() -> Iterator[Callable[..., Started]]:
+    """``start_container(runtime, name, *command)``; every container is removed at the end of the test."""
+    require_root()
+    with ExitStack() as stack:
+
+        def start(runtime: str, name: str, *command: str) -> Started:
+            # A short path: Podman refuses long ones.
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bt-", ignore_cleanup_errors=True)))
+            directory.chmod(0o755)
+            started: Started = stack.enter_context(RUNTIMES[runtime](directory, name, command))
+            return started
+
+        yield start
+
+
+__all__ = ["RUNTIMES", "Started", "start_container", "wait_for"]

@@ -1,0 +1,115 @@
+"""Packets whose records are of candidates, written, decided about, and cut in their files."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import tempfile
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from boxtrace.consumer.files import FileSink
+from boxtrace.consumer.rings import Packet
+from boxtrace.consumer.tags import CuttingSink, TagLayout, TagLog
+from boxtrace.ctf.lttng import PacketHeader
+from boxtrace.units import Nanoseconds
+
+SUBBUF = 1 << 12
+ENTRIES = 8
+LAYOUT = TagLayout(
+    cpus=1,
+    size=32 + ENTRIES * 24,
+    entries=ENTRIES,
+    tags={"count": 0, "consumed": 8, "current": 16, "settled": 24, "entry": 32},
+    entry_size=24,
+    entry={"position": 0, "records": 8, "tag": 16},
+)
+HEADER = PacketHeader.SIZE
+_SIZES = struct.calcsize("<I16sIQQQ")
+"""Where a packet has its content size and its own, in bits."""
+
+
+class Ring:
+    """What the programs would have written: a packet of ten records of eight bytes, and who they are of."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file.truncate(mmap.PAGESIZE)
+        self._map = mmap.mmap(self._file.fileno(), mmap.PAGESIZE)
+        self.log = TagLog(self._file.fileno(), LAYOUT)
+        self.sink = CuttingSink(FileSink(directory, "channel0", trace_uuid=UUID(int=1)), self.log, SUBBUF)
+        self._count = 0
+
+    def tag(self, position: int, records: int, tag: int) -> None:
+        at = LAYOUT.tags["entry"] + self._count % ENTRIES * 24
+        self._map[at : at + 24] = struct.pack("<3Q", position, records, tag)
+        self._count += 1
+        self._map[:8] = struct.pack("<Q", self._count)
+
+    def write(self, sequence: int) -> None:
+        data = bytearray(HEADER) + b"".join(struct.pack("<Q", 100 * sequence + number) for number in range(10))
+        packet = Packet(
+            cpu=0,
+            sequence=sequence,
+            begin=Nanoseconds(1),
+            end=Nanoseconds(2),
+            discarded=0,
+            records=10,
+            data=memoryview(data),
+        )
+        self.sink.write(packet)
+
+
+def at(sequence: int, record: int) -> int:
+    """Return the position of a record in the ring."""
+    return sequence * SUBBUF + HEADER + 8 * record
+
+
+def packets(directory: Path) -> list[list[int]]:
+    """Return the records of each packet in the file, checking that nothing is behind them."""
+    data, found = (directory / "channel0_0").read_bytes(), []
+    while data:
+        content, size = struct.unpack_from("<2Q", data, _SIZES)
+        assert not any(data[content // 8 : size // 8])
+        found.append([value for (value,) in struct.iter_unpack("<Q", data[HEADER : content // 8])])
+        data = data[size // 8 :]
+    return found
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Ring:
+    return Ring(tmp_path)
+
+
+def test_what_nobody_claims_is_written_as_it_is(ring: Ring, tmp_path: Path) -> None:
+    ring.write(0)
+    assert packets(tmp_path) == [list(range(10))]
+
+
+def test_decided_before_it_is_written(ring: Ring, tmp_path: Path) -> None:
+    ring.sink.decide({2: False, 4: True})
+    for position, records, tag in ((at(0, 2), 2, 2), (at(0, 5), 5, 4), (at(0, 7), 7, 5), (at(0, 8), 8, 0)):
+        ring.tag(position, records, tag)
+    ring.write(0)
+    assert packets(tmp_path) == [[0, 1, 5, 6, 8, 9]], "5 is the runtime's of candidate 4: never wanted"
+    assert ring.log.records({0: 10}) == {0: 4, 2: 3, 4: 2, 5: 1}
+
+
+def test_decided_afterwards_in_the_file(ring: Ring, tmp_path: Path) -> None:
+    ring.tag(at(0, 6), 6, 2)
+    ring.write(0)
+    ring.tag(at(1, 1), 11, 4)
+    ring.tag(at(1, 3), 13, 0)
+    ring.write(1)
+    ring.write(2)
+    before = (tmp_path / "channel0_0").stat().st_size
+    whole = [list(range(100 * number, 100 * number + 10)) for number in range(3)]
+    assert packets(tmp_path) == whole
+    ring.sink.decide({4: True})
+    assert packets(tmp_path) == whole
+    ring.sink.decide({2: False})
+    assert packets(tmp_path) == [whole[0][:6], whole[1][1:], whole[2]]
+    assert (tmp_path / "channel0_0").stat().st_size == before
+    ring.sink.close()

@@ -1,0 +1,1 @@
+"""Virtual machines with other kernels, for tests and for counting instructions: qemu without acceleration."""
