@@ -1,0 +1,1 @@
+"""What tracing costs: ``python -m benchmarks`` (as root, or ``make bench``)."""

@@ -1,0 +1,72 @@
+"""Many containers of crun, started as fast as it can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+__all__ = ["CrunBundles"]
+
+# crun refuses cgroups of both versions side by side: it is shown those of version 1 alone.
+_ALONE = """
+mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified
+for name in "$@"; do
+    crun run --bundle "$BUNDLES/$name" "$name" </dev/null >/dev/null 2>&1
+    echo "$name $?"
+done
+"""
+
+
+class CrunBundles:
+    """Bundles that share a root file system, which has busybox.
+
+    :param directory: where they are put; it must not exist.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._root = directory / "rootfs"
+        for name in ("bin", "dev", "proc", "sys"):
+            (self._root / name).mkdir(parents=True)
+        shutil.copy2(shutil.which("busybox") or "/bin/busybox", self._root / "bin/busybox")
+        (self._root / "bin/sh").symlink_to("busybox")
+
+    def _write(self, name: str, code: int) -> None:
+        kinds = ("pid", "ipc", "uts", "mount", "network", "cgroup")
+        configuration = {
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": {"uid": 0, "gid": 0},
+                "args": ["/bin/sh", "-c", f"exit {code}"],
+                "env": ["PATH=/bin"],
+                "cwd": "/",
+            },
+            "root": {"path": str(self._root)},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"cgroupsPath": f"/{name}", "namespaces": [{"type": kind} for kind in kinds]},
+        }
+        (self._directory / name).mkdir()
+        (self._directory / name / "config.json").write_text(json.dumps(configuration))
+
+    def prepare(self, codes: Mapping[str, int]) -> None:
+        """Make a bundle for each name, the container of which will end with the status that it has there."""
+        for name, code in codes.items():
+            self._write(name, code)
+
+    def run(self, names: Iterable[str], *, at_once: int = 2) -> dict[str, int]:
+        """Run the containers of bundles that were prepared; return how each ended."""
+        names = list(names)
+        processes = [
+            subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", _ALONE, "crun", *names[part::at_once]],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "BUNDLES": str(self._directory)},
+            )
+            for part in range(at_once)
+        ]
+        lines = [line for process in processes for line in process.communicate()[0].splitlines()]
+        return {name: int(code) for name, code in map(str.split, lines)}
