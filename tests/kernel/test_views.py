@@ -130,10 +130,11 @@ def test_paths_on_the_host_of_containers_that_start_while_it_records(tmp_path: P
     roots, pids = [tmp_path / name for name in ("one", "two")], []
     with Recorder(tmp_path / "trace", "-e", "sched_process_exec") as recorder:
         for root in roots:
+            since = time.time_ns()
             command = ["sh", "-c", _OVERLAY, "sh", str(root), require_program("busybox", "busybox-static")]
             with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
                 pids.append(until(partial(busybox_of, root)))
-                until(partial(told_mounts, tmp_path / "trace", pids[-1]))
+                until(partial(told_mounts, tmp_path / "trace", pids[-1], since))
                 process.communicate(b"\n")
             assert process.returncode == 0
         recorder.stop()
@@ -154,15 +155,20 @@ def runs(exe: Path, root: Path) -> bool:
         return False
 
 
-def told_mounts(path: Path, pid: int) -> bool:
-    """Whether the mounts are in the trace that a process sees, and not those of before it had its root directory."""
+def told_mounts(path: Path, pid: int, since: int) -> bool:
+    """Whether the mounts are in the trace that a process sees, and not those of before it had its root directory.
+
+    :param since: when it had not started yet: its namespace's number may have been another one's.
+    """
     number = Path(f"/proc/{pid}/ns/mnt").stat().st_ino
     try:
         told = [event for event in open_trace(path).events() if event.name == "statedump_mount"]
     except TraceFormatError:
         return False  # it is being written
     return any(
-        event["mnt_ns"] == number and (event["mount_point"], event["source"]) == ("/", "overlay") for event in told
+        event["mnt_ns"] == number and (event["mount_point"], event["source"]) == ("/", "overlay")
+        for event in told
+        if (event.timestamp or 0) >= since
     )
 
 
