@@ -135,3 +135,13 @@ def test_what_means_nothing_changes_nothing(tmp_path: Path, user: str, arguments
         assert wrong.returncode != 0 and said in wrong.stderr
         if user:
             assert run("enable-event", "-r", str(pid), "--list").splitlines()[0] == "rules app:*"
+
+
+def test_a_second_recording_of_applications_is_refused_and_leaves_no_trace(tmp_path: Path) -> None:
+    require_root()
+    few = ("-e", "syscall_entry_getppid", "--no-state-dump")
+    with recording(tmp_path / "trace", *few, user="app:*"):
+        command = [*BOXTRACE, "record", "--user", "lib:*", *few, "-o", str(tmp_path / "second"), "--", "true"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert second.returncode != 0 and "another recording with --user may be running" in second.stderr
+    assert not (tmp_path / "second").exists()

@@ -134,9 +134,13 @@ class _Recording:
         self._waiting: dict[tuple[str, str], list[ContainerEvent]] = {}
         if self._writer is not None:
             self._newborns = Newborns(self._channels, self._writer, self._tracking.rules, self._name)
-        self._user = self._open_user() if options.user else None
-        if options.lttng_ust:
-            stack.callback(LttngSession(options.lttng_ust, options.output).stop)
+        self._user: UserDomain | None = None
+        try:
+            self._open_applications()
+        except BaseException:
+            if self._writer is not None:
+                self._writer.abandon()
+            raise
         self._accounted: Sequence[Container] = ()
         whole_host = options.state_dump_all or not scene.targets.selection
         dumping = self._channels[len(options.channels) if options.snapshot_dump else 0]
@@ -211,19 +215,21 @@ class _Recording:
         """Return what is known of the containers of this host."""
         return self._scene.running if self._watch is None else self._watch.containers
 
-    def _open_user(self) -> UserDomain:
+    def _open_applications(self) -> None:
         options = self._options
         roots = {self._command.pid} if self._command is not None else set()
-        user = UserDomain(
-            options.user,
-            options.output,
-            UserTargets(lambda: self._tracking.targets, frozenset(roots), self._born),
-            contexts=options.user_contexts,
-            flush_seconds=options.flush_seconds,
-            ctf2=options.format == "ctf2",
-        )
-        self._stack.callback(user.stop)
-        return user
+        if options.user:
+            self._user = UserDomain(
+                options.user,
+                options.output,
+                UserTargets(lambda: self._tracking.targets, frozenset(roots), self._born),
+                contexts=options.user_contexts,
+                flush_seconds=options.flush_seconds,
+                ctf2=options.format == "ctf2",
+            )
+            self._stack.callback(self._user.stop)
+        if options.lttng_ust:
+            self._stack.callback(LttngSession(options.lttng_ust, options.output).stop)
 
     def _open_control(self) -> ControlSocket | None:
         try:
