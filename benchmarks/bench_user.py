@@ -101,14 +101,15 @@ def _boxtrace(way: str, command: Sequence[str], directory: Path, contexts: Seque
 def _build(directory: Path) -> tuple[str, str, Path]:
     source, flags = str(_HERE / "user.c"), ["-O2", "-std=gnu11"]
     boxtrace, lttng = directory / "user-boxtrace", directory / "user-lttng"
-    client = [f"-I{_CLIENT / 'c'}", str(_CLIENT / "c/boxtrace.c"), "-lpthread"]
+    parts = [str(_CLIENT / "c" / name) for name in ("boxtrace.c", "boxtrace_contexts.c")]
+    client = [f"-I{_CLIENT / 'c'}", *parts, "-lpthread"]
     subprocess.run(["gcc", *flags, source, *client, "-o", str(boxtrace)], check=True)
     if shutil.which("lttng-sessiond"):
         extra = ["-DUSE_LTTNG", f"-I{_HERE}", "-llttng-ust", "-ldl", "-lpthread"]
         subprocess.run(["gcc", *flags, source, *extra, "-o", str(lttng)], check=True)
     package = shutil.copytree(_CLIENT / "python/src/boxtrace_client", directory / "python/boxtrace_client")
     module = package / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
-    sources = [str(package / "native.c"), str(_CLIENT / "c/boxtrace.c")]
+    sources = [str(package / "native.c"), *parts]
     include = [f"-I{sysconfig.get_paths()['include']}", f"-I{_CLIENT / 'c'}"]
     options = ["-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
     subprocess.run(["gcc", *options, *include, *sources, "-o", str(module)], check=True)

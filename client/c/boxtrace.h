@@ -17,8 +17,10 @@
  * nobody records, a call is a load and a branch beside the evaluation of its arguments; boxtrace_enabled(demo, request)
  * tells whether somebody does.
  *
- * Recording is wait-free, and permitted in signal handlers, before main and in forked children. Each source file that
- * has the declaration has its own copy of it, which costs a few bytes and is otherwise not noticed.
+ * Link with boxtrace.c, and with boxtrace_contexts.c if `boxtrace record --user-context` is to be of use; or with the
+ * library, which has both. Recording is wait-free, and permitted in signal handlers, before main and in forked
+ * children. Each source file that has the declaration has its own copy of it, which costs a few bytes and is otherwise
+ * not noticed.
  */
 #ifndef BOXTRACE_H
 #define BOXTRACE_H
@@ -86,7 +88,10 @@ struct boxtrace_event {
 BOXTRACE_API void boxtrace_register(struct boxtrace_event *event);
 BOXTRACE_API void boxtrace_unregister(struct boxtrace_event *event);
 
-/* Wait until a host, if there is one, knows all registered events; at most so long. */
+/*
+ * Wait until a host, if there is one, knows all registered events, and has given the calling thread its counters if
+ * such were asked for; at most so long. A program does so by itself when it starts, and a forked child, up to 1.5 s.
+ */
 BOXTRACE_API void boxtrace_wait(unsigned int milliseconds);
 
 /*
@@ -101,8 +106,25 @@ BOXTRACE_API void boxtrace_end(void);
 /* The calling thread's namespaces or credentials have changed: what it records from now on has the new ones. */
 BOXTRACE_API void boxtrace_context_changed(void);
 
-/* Run first among the constructors of a program, by BOXTRACE_EVENT. */
+/* Run first among the constructors of a program, by BOXTRACE_EVENT. Waits as above, but not twice for a host in vain.
+ */
 BOXTRACE_API void boxtrace_start(void);
+
+#ifdef BOXTRACE_EXTENSION
+/* What boxtrace_contexts.c adds to boxtrace.c where it is linked with it; not for programs. `slot` numbers a ring. */
+enum { BOXTRACE_SLOTS = 1024, BOXTRACE_DESCRIPTORS = 8 };
+struct boxtrace_extension {
+    uint32_t contexts; /* a bit for each that it can write (docs/protocol.md) */
+    /* In the owner of the ring, or when it has none: it is another thread's now, or, with 0, nobody's. */
+    void (*own)(long slot, uint32_t vtid);
+    /* In the owner: whether all is there that can be written; write it, and return where the fields begin. */
+    int (*ready)(long slot, uint32_t contexts);
+    unsigned char *(*write)(long slot, uint32_t contexts, unsigned char *at, const void *ip);
+    /* In the connection's thread: take the counters of a ring's owner. Those that it keeps become -1. */
+    void (*take)(long slot, uint32_t contexts, uint32_t vtid, int descriptors[BOXTRACE_DESCRIPTORS]);
+};
+extern const struct boxtrace_extension boxtrace_extension __attribute__((weak, visibility("hidden")));
+#endif
 
 #ifdef __cplusplus
 }

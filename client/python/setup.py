@@ -1,20 +1,26 @@
 """The native part is made where there is a C compiler with Python's headers; a pure package is, where there is none.
 
-``BOXTRACE_PURE=1`` makes the package pure anywhere, ``BOXTRACE_PURE=0`` fails rather than do that.
+``BOXTRACE_PURE=1`` makes the package pure anywhere, ``BOXTRACE_PURE=0`` fails rather than do that. The C client lies
+beside this directory, and in ``c`` in a source distribution.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 
+SOURCES = ["c/boxtrace.c", "c/boxtrace_contexts.c"]
+HEADER = "c/boxtrace.h"
+HERE = Path(__file__).resolve().parent
+
 native = Extension(
     "boxtrace_client._native",
-    sources=["src/boxtrace_client/native.c", "c/boxtrace.c"],
+    sources=["src/boxtrace_client/native.c", *SOURCES],
     include_dirs=["c"],
-    depends=["c/boxtrace.h"],
+    depends=[HEADER],
     extra_compile_args=[
         "-std=c11",
         "-O2",
@@ -46,5 +52,9 @@ def can_compile() -> bool:
     return True
 
 
+if not (HERE / "PKG-INFO").exists():
+    (HERE / "c").mkdir(exist_ok=True)
+    for name in [*SOURCES, HEADER]:
+        shutil.copy2(HERE.parent / name, HERE / name)
 wanted = os.environ.get("BOXTRACE_PURE")
 setup(ext_modules=[native] if wanted == "0" or (wanted != "1" and can_compile()) else [])

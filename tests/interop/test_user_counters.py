@@ -42,6 +42,7 @@ static struct rusage use(void) {
 #define SWITCHES(u) (uint64_t)((u).ru_nvcsw + (u).ru_nivcsw)
 static void *work(void *pages) {
     const size_t count = (size_t)pages;
+    boxtrace_wait(20000);
     for (int round = 0; round < 20; round++) {
         struct rusage usage = use();
         boxtrace_app_before(FAULTS(usage), SWITCHES(usage));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support.python_image import build_wheel
+from support.python_image import build_wheel, copy_client
 from support.require import require_root
 from support.user import PYTHON_CLIENT, Recording, build_python_client
 
@@ -256,8 +255,8 @@ def test_wheels(compiler: bool, tmp_path: Path) -> None:
 
 
 def test_a_source_distribution_stands_alone(tmp_path: Path) -> None:
-    """The C client is a link in the repository, and a file in what is made of it."""
-    source = shutil.copytree(PYTHON_CLIENT, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    """The C client is beside the Python client in the repository, and within what is made of it."""
+    source = copy_client(tmp_path / "source")
     make = "from setuptools import build_meta; build_meta.build_sdist('.')"
     subprocess.run([sys.executable, "-c", make], cwd=source, check=True, capture_output=True)
     (archive,) = source.glob("*.tar.gz")

@@ -9,6 +9,7 @@ BOXTRACE_EVENT(app, inside, (uint32_t, round))
 static void *work(void *unused) {
     while (!boxtrace_enabled(app, inside))
         usleep(10000);
+    boxtrace_wait(20000); /* for counters, where such are recorded */
     for (uint32_t round = 0; round < 20; round++) {
         getpgid(0);
         boxtrace_app_inside(round);

@@ -31,11 +31,15 @@ def make_python_rootfs(root: Path) -> Path:
     return root
 
 
+def copy_client(directory: Path) -> Path:
+    """Copy both clients, without what was built in the tree; return the place of the Python client."""
+    ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+    return shutil.copytree(PYTHON_CLIENT.parent, directory, ignore=ignored) / PYTHON_CLIENT.name
+
+
 def build_wheel(directory: Path, *, compiler: bool = True) -> Path:
     """Build the client's wheel as its users do, on a machine with or without a compiler."""
-    source = shutil.copytree(
-        PYTHON_CLIENT, directory / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
-    )
+    source = copy_client(directory / "source")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
     environment = dict(os.environ, **({} if compiler else {"PATH": "/nowhere"}))
     subprocess.run([*command, "-w", str(directory / "wheels"), str(source)], env=environment, check=True)

@@ -112,17 +112,26 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def build(source: Path, target: Path, *, compiler: str = "gcc", options: tuple[str, ...] = ()) -> Path:
-    """Build a program of one file with the C client."""
+def build(
+    source: Path, target: Path, *, compiler: str = "gcc", options: tuple[str, ...] = (), contexts: bool = True
+) -> Path:
+    """Build a program of one file with the C client.
+
+    :param contexts: also with the part of the client that is optional.
+    """
     require_program(compiler, {"musl-gcc": "musl-tools", "g++": "g++"}.get(compiler, "gcc"))
     flags = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", f"-I{C_CLIENT}", *options]
     if compiler == "musl-gcc":
         flags += ["-static", *(f"-idirafter{path}" for path in _KERNEL_HEADERS)]
-    objects = [target.with_suffix(".client.o"), target.with_suffix(".o")]
+    parts = ["boxtrace", "boxtrace_contexts"] if contexts else ["boxtrace"]
+    objects = [*(target.with_suffix(f".{part}.o") for part in parts), target.with_suffix(".o")]
     c_compiler = "gcc" if compiler == "g++" else compiler
     commands = [
-        [c_compiler, "-std=c11", *flags, "-c", str(C_CLIENT / "boxtrace.c"), "-o", str(objects[0])],
-        [compiler, *(["-x", "c++"] if compiler == "g++" else []), *flags, "-c", str(source), "-o", str(objects[1])],
+        *(
+            [c_compiler, "-std=c11", *flags, "-c", str(C_CLIENT / f"{part}.c"), "-o", str(built)]
+            for part, built in zip(parts, objects, strict=False)
+        ),
+        [compiler, *(["-x", "c++"] if compiler == "g++" else []), *flags, "-c", str(source), "-o", str(objects[-1])],
         [compiler, *flags, *map(str, objects), "-o", str(target), "-lpthread"],
     ]
     for command in commands:
@@ -135,7 +144,11 @@ def build_python_client(directory: Path) -> Path:
     package = shutil.copytree(PYTHON_CLIENT / "src/boxtrace_client", directory / "boxtrace_client")
     include = f"-I{sysconfig.get_paths()['include']}"
     module = package / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
-    sources = [PYTHON_CLIENT / "src/boxtrace_client/native.c", C_CLIENT / "boxtrace.c"]
+    sources = [
+        PYTHON_CLIENT / "src/boxtrace_client/native.c",
+        C_CLIENT / "boxtrace.c",
+        C_CLIENT / "boxtrace_contexts.c",
+    ]
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden"]
     subprocess.run(["gcc", *flags, include, f"-I{C_CLIENT}", *map(str, sources), "-o", str(module)], check=True)
     return directory

@@ -259,13 +259,13 @@ class Client:
     def _give_counters(self, index: int, ring: Ring) -> None:
         """Let a ring's new owner have its counters. Who does not take what it is sent gets none."""
         owner = None if self._outgoing else ring.uncounted_owner()
-        if owner is None or not owner.tid or not self._shared.grant_counters(self.tenant):
+        if owner is None or not owner.tid:
             return
-        descriptors = self._shared.contexts.open_counters(self._contexts or 0, owner.tid)
+        granted = self._shared.grant_counters(self.tenant)
+        descriptors = self._shared.contexts.open_counters(self._contexts or 0, owner.tid) if granted else ()
         try:
-            if descriptors:
-                message = counters_message(index, owner.vtid)
-                socket.send_fds(self.connection, [message], descriptors, socket.MSG_NOSIGNAL)
+            message = counters_message(index, owner.vtid)
+            socket.send_fds(self.connection, [message], descriptors, socket.MSG_NOSIGNAL)
         except OSError:
             pass  # it does without, or its end shows when it is read
         finally:

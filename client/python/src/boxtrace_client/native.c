@@ -22,7 +22,7 @@ static inline int PyModule_AddObjectRef(PyObject *module, const char *name, PyOb
 }
 #endif
 
-enum { MAX_FIELDS = 64, ON_STACK = 2048, TASK = 255, START_MS = 1500 };
+enum { MAX_FIELDS = 64, ON_STACK = 2048, TASK = 255 };
 
 struct field {
     uint8_t kind, element, bits;
@@ -234,7 +234,7 @@ static int init(PyObject *object, PyObject *arguments, PyObject *keywords) {
     self->event.declaration_size = (uint32_t)PyBytes_GET_SIZE(body);
     Py_INCREF(self); /* the client refers to it until the end of the process */
     boxtrace_register(&self->event);
-    Py_BEGIN_ALLOW_THREADS boxtrace_wait(START_MS);
+    Py_BEGIN_ALLOW_THREADS boxtrace_start(); /* has been done, but waits for the host to know it */
     Py_END_ALLOW_THREADS return 0;
 }
 

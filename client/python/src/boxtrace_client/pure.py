@@ -16,7 +16,9 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Event", "context_changed", "start"]
@@ -29,7 +31,7 @@ _UNKNOWN = b"\xff" * 8
 """Value of a context that is not known: a Python program has no place in machine code, for one."""
 _MAGIC, _VERSION = 0x52545842, 1
 _PATHS = ("/run/boxtrace-user.sock", "/dev/boxtrace-user.sock")
-_SPARE = 4
+_SPARE, _MAX_SPARE = 4, 64
 _HIGH_DESCRIPTOR = 500
 _WITHOUT_FILE: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """Or a memory map has a descriptor of its own, which it closes with itself, whosever it is by then."""
@@ -59,6 +61,7 @@ class Event:
         if ring is None or ring.connection is not _connector.connection:
             ring = _local.owner = _claim()
             if ring is None:
+                _connector.count_lost()
                 return
         ring.write(self.number, fields)
 
@@ -75,8 +78,9 @@ class _Connection:
         self.offset = offset
         self.max_record = max_record
         self.contexts = contexts
-        self.counters: dict[int, tuple[int, list[int]]] = {}
-        """By the index of a ring: its owner's id, and the descriptors of its counters."""
+        self.counters: dict[int, tuple[int, list[int] | None]] = {}
+        """By the index of a ring: its owner's id, and the descriptors of its counters, once they are there."""
+        self.rings = 0
         self.free: deque[_Memory] = deque()
         self.closed: deque[_Memory] = deque()
 
@@ -87,7 +91,7 @@ class _Connection:
 
     def __del__(self) -> None:
         for _, counters in self.counters.values():
-            _close(counters)
+            _close(counters or ())
         _close([self.wake])
 
 
@@ -115,23 +119,21 @@ class _Owner:
         self.tid = threading.get_native_id()
         struct.pack_into("@I", memory.map, 16, self.tid)
         struct.pack_into("@Q", memory.map, 24, threading.get_ident())
-        counted = connection.contexts & _COUNTER_BITS
-        if counted:
-            connection.counters[memory.index] = (self.tid, [])
+        if connection.contexts & _COUNTER_BITS:
+            connection.counters[memory.index] = (self.tid, None)
         memory.words[_STATE] = 1
         connection.notify()
-        if counted:
-            while not self._counters() and time.monotonic() - self.since < _YOUNG_SECONDS:
-                time.sleep(0.0002)
 
-    def _counters(self) -> list[int]:
-        return self.connection.counters.get(self.memory.index, (0, []))[1]
+    @property
+    def counters(self) -> list[int] | None:
+        """Descriptors of the thread's counters; None where the host has not answered yet."""
+        return self.connection.counters.get(self.memory.index, (0, None))[1]
 
     def _contexts(self) -> bytes:
         contexts = self.connection.contexts
         values = [_UNKNOWN] if contexts & _IP else []
         count = bin(contexts).count("1")
-        for counter in self._counters():
+        for counter in self.counters or ():
             try:
                 value = os.read(counter, 8)
             except OSError:
@@ -182,7 +184,7 @@ class _Owner:
         # A host needs a moment to look up a young thread in /proc.
         while not words[_KNOWN] & 1 and time.monotonic() - self.since < _YOUNG_SECONDS:
             time.sleep(0.0002)
-        _close(connection.counters.pop(self.memory.index, (0, []))[1])
+        _close(connection.counters.pop(self.memory.index, (0, None))[1] or ())
         words[_STATE] = 2
         connection.closed.append(self.memory)
         connection.notify()
@@ -203,10 +205,7 @@ def _claim() -> _Owner | None:
                 break
             connection.closed.append(candidate)
     _connector.kick()
-    if memory is None:
-        memoryview(connection.control).cast("Q")[0] += 1  # stored whole, as struct would not
-        return None
-    return _Owner(connection, memory)
+    return None if memory is None else _Owner(connection, memory)
 
 
 class _Connector:
@@ -224,6 +223,7 @@ class _Connector:
         self._no_more_rings = False
         self._host: socket.socket | None = None
         self._settled = threading.Event()
+        self._stalled = False
         self._kick_read, self._kick_write = -1, -1
         self._running = False
 
@@ -235,7 +235,7 @@ class _Connector:
         self._kick_read, self._kick_write = _pipe()
         self._running = True
         threading.Thread(target=self._run, name="boxtrace", daemon=True).start()
-        self._settled.wait(_START_SECONDS)
+        self._wait_for_host()
 
     def add(self, event: Event) -> None:
         """Have an event type known to hosts."""
@@ -243,7 +243,29 @@ class _Connector:
         self.events.append(event)
         if self._running:
             self.kick()
-            self._settled.wait(_START_SECONDS)
+            self._wait_for_host()
+
+    def _wait_for_host(self) -> None:
+        """Wait until the host, if there is one, has answered, and has given this thread the counters that it wants.
+
+        A host that has not answered is not waited for again until it has.
+        """
+        until = time.monotonic() + _START_SECONDS
+        self._stalled = not self._settled.wait(0 if self._stalled else _START_SECONDS)
+        connection = self.connection
+        if connection is None or not connection.contexts & _COUNTER_BITS or self._stalled:
+            return
+        owner: _Owner | None = getattr(_local, "owner", None)
+        if owner is None or owner.connection is not connection:
+            owner = _local.owner = _claim()
+        while owner and owner.counters is None and self.connection is connection and time.monotonic() < until:
+            time.sleep(0.0002)
+
+    def count_lost(self) -> None:
+        """Count an event that was lost because its thread had no ring."""
+        connection = self.connection
+        if connection is not None:
+            memoryview(connection.control).cast("Q")[0] += 1  # stored whole, as struct would not
 
     def kick(self) -> None:
         """Have the thread look."""
@@ -316,11 +338,13 @@ class _Connector:
                     self._settled.set()
 
     def _ask(self, host: socket.socket, connection: _Connection) -> None:
-        there = len(connection.free) + self._rings_asked
-        there += sum(memory.words[_STATE] == 0 for memory in list(connection.closed))
-        if there < _SPARE and not self._no_more_rings:
-            host.send(struct.pack("=III", _RINGS, 0, _SPARE - there))
-            self._rings_asked += _SPARE - there
+        free, closed = len(connection.free), list(connection.closed)
+        there = free + self._rings_asked + sum(memory.words[_STATE] == 0 for memory in closed)
+        taken = connection.rings - free - len(closed)
+        wanted = min(max(_SPARE, _count_threads() - taken), _MAX_SPARE)
+        if there < wanted and not self._no_more_rings:
+            host.send(struct.pack("=III", _RINGS, 0, wanted - there))
+            self._rings_asked += wanted - there
         while self._next < len(self.events):
             event = self.events[self._next]
             self._asked[self._next] = event
@@ -356,17 +380,24 @@ class _Connector:
             if error:
                 self._no_more_rings = True
             else:
+                self.connection.rings += 1
                 self.connection.free.append(_Memory(index, descriptors[0], size, start_of_data))
             return True
         if kind == _COUNTERS and self.connection is not None:
             index, tid = struct.unpack_from("=II", data, 8)
-            owner, held = self.connection.counters.get(index, (0, []))
-            if owner == tid and not held:
+            owner, held = self.connection.counters.get(index, (0, None))
+            if owner == tid and held is None:
                 self.connection.counters[index] = (tid, [_high(descriptor) for descriptor in descriptors])
         return bool(kind & _OPTIONAL)
 
 
-def _close(descriptors: list[int]) -> None:
+def _count_threads() -> int:
+    with suppress(OSError):
+        return Path("/proc/self/task").stat().st_nlink - 2
+    return 0
+
+
+def _close(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         with suppress(OSError):
             os.close(descriptor)

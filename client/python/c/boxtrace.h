@@ -1,1 +1,0 @@
-../../c/boxtrace.h
