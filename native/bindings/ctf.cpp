@@ -5,6 +5,7 @@
 #include "ctf_decode.hpp"
 #include "ctf_events.hpp"
 #include "ctf_filter.hpp"
+#include "ctf_table.hpp"
 #include "ctf_text.hpp"
 
 #include <nanobind/stl/pair.h>
@@ -169,7 +170,7 @@ public:
                 filter->select(batch->columns, given, *order);
         }
         const std::lock_guard lock(mutex_);
-        rooms_ = batch->columns.rooms();
+        remember(batch->columns.rooms());
         return {batch, decoded};
     }
 
@@ -202,6 +203,14 @@ private:
         return nb::make_tuple(failure.packet, failure.position, failure.clock, std::move(id));
     }
 
+    // What a batch had room for is expected of the next one. A short batch, such as one at a file's end, changes
+    // little.
+    void remember(const std::vector<size_t> &rooms) {
+        rooms_.resize(rooms.size());
+        for (size_t space = 0; space < rooms.size(); space++)
+            rooms_[space] = std::max(rooms[space], rooms_[space] / 2);
+    }
+
     std::vector<size_t> expected() const {
         const std::lock_guard lock(mutex_);
         return rooms_;
@@ -211,7 +220,7 @@ private:
     std::vector<int> packet_slots_;
     size_t packet_columns_;
     mutable std::mutex mutex_;
-    std::vector<size_t> rooms_; // of the last batch
+    std::vector<size_t> rooms_; // of the last batches
 };
 
 } // namespace
@@ -265,6 +274,12 @@ void bind_ctf(nb::module_ &module) {
     if (event == nullptr)
         throw nb::python_error();
     module.attr("CtfEvent") = nb::steal(event);
+    PyObject *table = make_table_type();
+    if (table == nullptr)
+        throw nb::python_error();
+    module.attr("CtfTable") = nb::steal(table);
+    module.def("ctf_add_tables", &add_tables, nb::arg("tables"), nb::arg("type"), nb::arg("events"), nb::arg("source"),
+               nb::arg("batch"));
     nb::class_<EventMerger>(module, "CtfEventMerger")
         .def(nb::init<nb::type_object>(), nb::arg("type"))
         .def("add_stream", &EventMerger::add_stream, nb::arg("kinds"))

@@ -196,9 +196,7 @@ void release_stream(ArrowArrayStream *stream) {
 
 } // namespace
 
-size_t table_rows(const Batch &batch, size_t table) {
-    return batch.columns.rows[batch.plan->columns[batch.plan->tables.at(table)].space];
-}
+size_t table_rows(const Batch &batch, size_t table) { return batch.columns.rows[batch.plan->table_spaces.at(table)]; }
 
 void export_schema(const Plan &plan, size_t table, ArrowSchema *out) { fill_schema(plan, plan.tables.at(table), out); }
 

@@ -56,8 +56,9 @@ Pool &pool() {
 }
 
 constexpr size_t kFirstRows = 64;
-constexpr size_t kShortText = 16; // bytes: most are names of programs
-constexpr size_t kPooled = 1024;
+constexpr uint64_t kUnseen = uint64_t{16} << 20; // bytes
+constexpr size_t kShortText = 16;                // bytes: most are names of programs
+constexpr size_t kPooled = 64;
 constexpr size_t kLine = 64; // of the cache
 
 } // namespace
@@ -96,7 +97,7 @@ Columns::Columns(const Plan &plan, std::vector<size_t> expected)
 Columns::~Columns() {
     for (size_t space = 0; space < capacity_.size(); space++)
         if (capacity_[space])
-            for (const int column : plan_.space_plans[space].columns)
+            for (const int column : plan_.space_plans[space].texts)
                 data_[column].~ColumnData();
 }
 
@@ -107,15 +108,18 @@ class Layout {
 public:
     Layout(uint8_t *block, size_t before, size_t capacity) : to_(block), before_(before), capacity_(capacity) {}
 
-    // each: bytes of a row; more: rows besides; zeroed: new ones are zeros.
-    template <typename T> void place(T *&buffer, size_t each, size_t more, bool zeroed) {
+    // more: rows besides.
+    template <typename T> void place(T *&buffer, const PlannedBuffer &planned, size_t more) {
+        const size_t each = planned.each;
+        const size_t size = (capacity_ + more) * each;
         const size_t old = before_ ? (before_ + more) * each : 0;
         if (old)
             std::memcpy(to_, buffer, old);
-        if (zeroed)
-            std::memset(to_ + old, 0, (capacity_ + more) * each - old);
+        if (planned.zeroed)
+            std::memset(to_ + old, 0, size - old);
         buffer = reinterpret_cast<T *>(to_);
-        to_ += ((capacity_ + more) * each + kLine - 1) & -kLine;
+        // A line more: buffers of a power of two of bytes would all begin in the same set of the cache.
+        to_ += ((size + kLine - 1) & -kLine) + kLine;
     }
 
 private:
@@ -124,50 +128,38 @@ private:
     size_t capacity_;
 };
 
-void place_column(const Column &column, ColumnData &data, Layout &layout) {
-    switch (column.kind) {
-    case ColumnKind::Integer:
-    case ColumnKind::Unsigned:
-    case ColumnKind::Float:
-        layout.place(data.values, static_cast<size_t>(column.width), 0, column.nullable);
-        break;
-    case ColumnKind::Boolean:
-        layout.place(data.values, 1, 0, true);
-        break;
-    case ColumnKind::Text:
-    case ColumnKind::Bytes:
-    case ColumnKind::List:
-        layout.place(data.offsets, sizeof(int64_t), 1, false);
-        break;
-    case ColumnKind::FixedList:
-    case ColumnKind::Struct:
-        break;
-    }
-    if (column.nullable)
-        layout.place(data.valid, 1, 0, true);
-}
-
 } // namespace
 
 void Columns::grow(int space, size_t rows) {
     const size_t before = capacity_[space];
-    const size_t capacity = std::bit_ceil(std::max<size_t>(rows, before ? before * 2 : expected_[space]));
     const SpacePlan &planned = plan_.space_plans[space];
+    // Rows that nobody has seen yet get no more than this: one may have an array of a thousand million elements.
+    const size_t unseen = std::min<size_t>(expected_[space], kUnseen / std::max<uint64_t>(planned.widest, 1));
+    const size_t capacity = std::bit_ceil(std::max<size_t>(rows, before ? before * 2 : unseen));
     Bytes block;
-    // Each buffer may have one more row, and be filled up to a line.
-    block.reserve(capacity * planned.row_size + planned.buffers * (kLine + sizeof(int64_t)));
+    // Each buffer may have one more row, be filled up to a line, and is followed by one.
+    block.reserve(capacity * planned.row_size + planned.buffers.size() * (2 * kLine + sizeof(int64_t)));
     Layout layout(block.data(), before, capacity);
-    for (const int index : planned.columns) {
-        const Column &column = plan_.columns[index];
-        ColumnData &data = data_[index];
-        place_column(column, data, layout);
-        if (before == 0 && data.offsets != nullptr)
-            data.offsets[0] = 0;
-        if (column.kind == ColumnKind::FixedList)
-            ensure(column.child_space, capacity * static_cast<size_t>(column.width));
-        if (column.kind == ColumnKind::Text || column.kind == ColumnKind::Bytes)
-            data.content.reserve(capacity * kShortText);
+    for (const PlannedBuffer &buffer : planned.buffers) {
+        ColumnData &data = data_[buffer.column];
+        switch (buffer.kind) {
+        case BufferKind::Values:
+            layout.place(data.values, buffer, 0);
+            break;
+        case BufferKind::Valid:
+            layout.place(data.valid, buffer, 0);
+            break;
+        case BufferKind::Offsets:
+            layout.place(data.offsets, buffer, 1);
+            if (before == 0)
+                data.offsets[0] = 0;
+            break;
+        }
     }
+    for (const int index : planned.fixed_lists)
+        ensure(plan_.columns[index].child_space, capacity * static_cast<size_t>(plan_.columns[index].width));
+    for (const int index : planned.texts)
+        data_[index].content.reserve(capacity * kShortText);
     blocks_[space].swap(block);
     capacity_[space] = capacity;
 }

@@ -73,21 +73,19 @@ inline uint64_t number_at(const Column &column, const uint8_t *values, size_t ro
     }
 }
 
-// Elements that are all zeros, in memory that the kernel maps when it is touched: of thousands of columns, most stay
-// empty.
+// Elements that are all zeros.
 template <typename T> class Zeroed {
 public:
-    explicit Zeroed(size_t count) : data_(static_cast<T *>(std::calloc(count + 1, sizeof(T)))) {
-        if (data_ == nullptr)
-            throw std::bad_alloc();
+    explicit Zeroed(size_t count) {
+        bytes_.reserve(count * sizeof(T));
+        if (count)
+            std::memset(bytes_.data(), 0, count * sizeof(T));
     }
-    Zeroed(const Zeroed &) = delete;
-    ~Zeroed() { std::free(data_); }
-    T &operator[](size_t index) { return data_[index]; }
-    const T &operator[](size_t index) const { return data_[index]; }
+    T &operator[](size_t index) { return reinterpret_cast<T *>(bytes_.data())[index]; }
+    const T &operator[](size_t index) const { return reinterpret_cast<const T *>(bytes_.data())[index]; }
 
 private:
-    T *data_;
+    Bytes bytes_;
 };
 
 // The rows of all columns of a plan.

@@ -19,7 +19,8 @@ size_t rows_expected(size_t rows, uint64_t passed, uint64_t total) {
     return std::max(rows + 1, static_cast<size_t>(expected * 1.02));
 }
 
-constexpr size_t kAhead = 1024; // bytes; a prefetch beyond the end does no harm
+constexpr size_t kAhead = 2048; // bytes; a prefetch beyond the end does no harm
+constexpr size_t kLine = 64;
 
 // What must be known of an event class to pass over its records, if nothing but their fixed part need be looked at.
 struct Passed {
@@ -34,8 +35,10 @@ class Walk {
 public:
     Walk(const Plan &plan, Columns &columns, const TimeRange &range, std::vector<Ordered> *order)
         : plan_(plan), columns_(columns), begin_(static_cast<uint64_t>(range.begin)),
-          span_(static_cast<uint64_t>(range.end) - begin_), empty_range_(range.end < range.begin), order_(order),
-          at_(plan, columns), lanes_(plan.events.size()), passed_by_(plan.small_ids) {}
+          span_(static_cast<uint64_t>(range.end) - begin_), none_(range.end < range.begin), order_(order),
+          at_(plan, columns), lanes_(plan.events.size()), passed_by_(plan.small_ids) {
+        storage_.reserve(plan.events.size() * sizeof(Lane));
+    }
 
     void begin(const PacketInput &packet, size_t number, const std::vector<int> &slots, size_t packet_columns) {
         at_.data = packet.data;
@@ -94,6 +97,8 @@ private:
         const uint8_t *const data = at_.data;
         const uint64_t end = at_.end;
         const size_t known = passed_by_.size();
+        const bool in_ns = plan_.clocked && plan_.clock.frequency == 1'000'000'000;
+        const auto origin = static_cast<uint64_t>(plan_.clock.base);
         const Passed *const passed_by = passed_by_.data();
         // Enough for one batch may come before the end, but not before the first record.
         const uint64_t left = kFullBatch > before_ ? kFullBatch - before_ : 1;
@@ -114,7 +119,9 @@ private:
                             break;
                         }
                         if (passed.noted != nullptr)
-                            note(*passed.noted, data + (from >> 3), clock, start, clock_before, pos);
+                            note(*passed.noted, data + (from >> 3),
+                                 in_ns ? static_cast<int64_t>(origin + clock) : time_of(clock), start, clock_before,
+                                 pos);
                         count++;
                         continue;
                     }
@@ -167,6 +174,7 @@ private:
             return false;
         const uint8_t *base = data + (start >> 3);
         __builtin_prefetch(base + kAhead);
+        __builtin_prefetch(base + kAhead + kLine);
         const uint64_t selector = value_at<header>(layout.selector, base);
         for (const HeaderOption &option : layout.options) {
             if (selector - option.low > option.span)
@@ -191,9 +199,12 @@ private:
                 unknown_ = at_.event_id;
             return false;
         }
+        const EventPlan &event = *lane->event;
+        // No room is made for what cannot be there.
+        if (at_.pos > at_.end || event.least > at_.end - at_.pos)
+            return false;
         if (lane->row >= lane->stop)
             go_on(*lane, at_.pos);
-        const EventPlan &event = *lane->event;
         const Program &program = plan_.programs[event.program];
         const uint64_t clock = at_.clock;
         const uint8_t *base = at_.take_fixed(event.fixed);
@@ -203,13 +214,13 @@ private:
             const uint8_t *tail = nullptr;
             if (!at_.step(program[event.fixed.rest], lane->row) || (tail = at_.take_fixed(event.tail)) == nullptr)
                 return false;
-            if (lane->tails != nullptr)
+            if (event.space >= 0)
                 lane->tails[lane->row - lane->copied] = tail;
         } else if (!at_.run(program, lane->row, event.fixed.rest)) {
             return false;
         }
-        if (event.space >= 0)
-            note(*lane, base, clock, start, clock_before, at_.pos);
+        if (event.space >= 0 && !none_)
+            note(*lane, base, time_of(clock), start, clock_before, at_.pos);
         return true;
     }
 
@@ -224,30 +235,27 @@ private:
         }
         if (index < 0)
             return nullptr;
-        auto &lane = lanes_[static_cast<size_t>(index)];
+        Lane *&lane = lanes_[static_cast<size_t>(index)];
         if (lane == nullptr)
             lane = new_lane(static_cast<size_t>(index));
         const FixedPart &fixed = lane->event->fixed;
         const bool fixed_only = fixed.taken.empty() && fixed.rest == plan_.programs[lane->event->program].size();
         if (small)
-            passed_by_[at_.event_id] = {lane.get(), lane->event->space < 0 ? nullptr : lane.get(),
+            passed_by_[at_.event_id] = {lane, lane->event->space < 0 || none_ ? nullptr : lane,
                                         static_cast<uint32_t>(fixed.size * 8), fixed_only ? fixed.align : 0};
-        return lane.get();
+        return lane;
     }
 
-    std::unique_ptr<Lane> new_lane(size_t index) {
+    Lane *new_lane(size_t index) {
         const EventPlan &event = plan_.events[index];
-        auto lane = std::make_unique_for_overwrite<Lane>();
+        Lane *lane = new (storage_.data() + index * sizeof(Lane)) Lane;
         lane->event = &event;
         lane->index = static_cast<uint32_t>(index);
         lane->row = lane->room = lane->copied = lane->packet_first = 0;
         lane->stop = event.space < 0 ? SIZE_MAX : 0;
         lane->times = nullptr;
-        if (event.space >= 0) {
-            wanted_.push_back(lane.get());
-            if (event.has_tail)
-                lane->tails = std::make_unique_for_overwrite<const uint8_t *[]>(Lane::kMost);
-        }
+        if (event.space >= 0)
+            wanted_.push_back(lane);
         return lane;
     }
 
@@ -264,11 +272,11 @@ private:
         lane.stop = std::min(lane.room, lane.copied + Lane::kMost);
     }
 
+    int64_t time_of(uint64_t clock) const { return plan_.clocked ? plan_.clock.to_ns(clock) : INT64_MIN; }
+
     // Give a record a row, if it is of the range of times. at: bit of the packet that is reached.
-    void note(Lane &lane, const uint8_t *base, uint64_t clock, uint64_t start, uint64_t clock_before, uint64_t at) {
-        const int64_t time = plan_.clocked ? plan_.clock.to_ns(clock) : INT64_MIN;
-        const bool outside = static_cast<uint64_t>(time) - begin_ > span_ || empty_range_;
-        if (plan_.clocked && outside)
+    void note(Lane &lane, const uint8_t *base, int64_t time, uint64_t start, uint64_t clock_before, uint64_t at) {
+        if (static_cast<uint64_t>(time) - begin_ > span_)
             return;
         if (lane.row >= lane.stop)
             go_on(lane, at);
@@ -283,14 +291,15 @@ private:
     const Plan &plan_;
     Columns &columns_;
     const uint64_t begin_, span_; // of times
-    const bool empty_range_;
+    const bool none_;             // the range is empty
     std::vector<Ordered> *order_;
     Interpreter at_;
     uint32_t number_ = 0;
     std::optional<uint64_t> unknown_; // id without event class
     uint64_t before_ = 0, total_ = 0;
-    std::vector<std::unique_ptr<Lane>> lanes_; // by event class
-    std::vector<Passed> passed_by_;            // by small ids
+    Bytes storage_;                 // of lanes, from blocks that are kept for the next batch
+    std::vector<Lane *> lanes_;     // by event class
+    std::vector<Passed> passed_by_; // by small ids
     std::vector<Lane *> wanted_;
 };
 
@@ -299,11 +308,12 @@ private:
 Decoded decode_packets(const Plan &plan, Columns &columns, std::span<const PacketInput> packets,
                        const std::vector<int> &packet_slots, size_t packet_columns, const TimeRange &range,
                        std::vector<Ordered> *order) {
-    Walk walk(plan, columns, range, order);
+    // Records without time are of every range.
+    Walk walk(plan, columns, plan.clocked ? range : TimeRange{}, order);
     Decoded result;
     uint64_t total = 0, passed = 0; // bits of all packets, and of those that were decoded
     for (const PacketInput &packet : packets)
-        total += packet.end - std::min(packet.body, packet.end);
+        total = std::min(total + packet.end - std::min(packet.body, packet.end), kFullBatch);
     for (size_t number = 0; number < packets.size() && !result.failure; number++) {
         const PacketInput &packet = packets[number];
         walk.begin(packet, number, packet_slots, packet_columns);

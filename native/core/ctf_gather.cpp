@@ -132,8 +132,8 @@ void flush_rows(Columns &columns, Lane &lane) {
     const EventPlan &event = *lane.event;
     const size_t count = lane.row - lane.copied;
     copy_part(columns, event.fixed, Records(lane.records, count), lane.copied);
-    if (lane.tails != nullptr)
-        copy_part(columns, event.tail, Records(lane.tails.get(), count), lane.copied);
+    if (event.has_tail)
+        copy_part(columns, event.tail, Records(lane.tails, count), lane.copied);
     columns.rows[event.space] = lane.row;
     lane.copied = lane.row;
 }

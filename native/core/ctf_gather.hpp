@@ -7,15 +7,8 @@ namespace boxtrace::ctf {
 
 // The rows of one event class while packets are walked through. Records stay where they are until they are copied.
 struct alignas(64) Lane {
-    // Made anew for each batch: from blocks that are kept.
-    static void *operator new(size_t) { return acquire_block(kBlock); }
-    static void operator delete(void *lane) { release_block(static_cast<uint8_t *>(lane), kBlock); }
-    static void *operator new(size_t, std::align_val_t) { return acquire_block(kBlock); }
-    static void operator delete(void *lane, std::align_val_t) { operator delete(lane); }
-
     // So many that a column's loop pays off, and so few that they are still in the cache.
     static constexpr size_t kMost = 64;
-    static constexpr size_t kBlock = 1024;
 
     const EventPlan *event;
     uint32_t index;                // among the plan's event classes
@@ -26,10 +19,11 @@ struct alignas(64) Lane {
     size_t packet_first;           // first row of the packet
     int64_t *times;                // ns, the column if there is one
     const uint8_t *records[kMost]; // of rows from copied on: aligned starts of their fixed parts
-    std::unique_ptr<const uint8_t *[]> tails; // and of their tails, if they have any
+    const uint8_t *tails[kMost];   // and of their tails, if they have any
 };
 
-static_assert(sizeof(Lane) <= Lane::kBlock);
+// The first lines of lanes, which each record touches, lie in different sets of the cache.
+static_assert(sizeof(Lane) / 64 % 2 == 1);
 
 // Copy what is pending of an event class, and forget it.
 void flush_rows(Columns &columns, Lane &lane);

@@ -125,22 +125,60 @@ void split_copies(const Plan &plan, Op &op) {
 
 constexpr uint64_t kSmallIds = 1 << 16;
 
-// Bytes that a row takes, without contents of texts and what tells that it is null.
-size_t buffer_size(const Column &column) {
+uint64_t product(uint64_t a, uint64_t b) {
+    uint64_t result;
+    return __builtin_mul_overflow(a, b, &result) ? kWidest : std::min(result, kWidest);
+}
+
+// Bits that an operation takes at least, wherever it begins.
+uint64_t least_bits(const Op &op) {
+    const auto length = static_cast<uint64_t>(op.slot >= 0 ? 0 : op.length);
+    switch (op.code) {
+    case OpCode::Run:
+        return uint64_t{op.size} * 8;
+    case OpCode::Bits:
+        return op.size;
+    case OpCode::Text:
+    case OpCode::Blob:
+        return product(length, 8);
+    case OpCode::Array:
+        return product(length, op.least);
+    default:
+        return 0;
+    }
+}
+
+// Add the buffers of a column to its space.
+void plan_buffers(SpacePlan &space, const Column &column, int number) {
+    const auto add = [&](size_t each, BufferKind kind, bool zeroed) {
+        space.buffers.push_back({number, static_cast<uint32_t>(each), kind, zeroed});
+        space.row_size += each;
+        space.widest += each;
+    };
     switch (column.kind) {
     case ColumnKind::Integer:
     case ColumnKind::Unsigned:
     case ColumnKind::Float:
-        return static_cast<size_t>(column.width);
+        add(static_cast<size_t>(column.width), BufferKind::Values, column.nullable);
+        break;
     case ColumnKind::Boolean:
-        return 1;
+        add(1, BufferKind::Values, true);
+        break;
     case ColumnKind::Text:
     case ColumnKind::Bytes:
+        space.texts.push_back(number);
+        [[fallthrough]];
     case ColumnKind::List:
-        return sizeof(int64_t);
-    default:
-        return 0;
+        add(sizeof(int64_t), BufferKind::Offsets, false);
+        break;
+    case ColumnKind::FixedList:
+        space.fixed_lists.push_back(number);
+        break;
+    case ColumnKind::Struct:
+        break;
     }
+    if (column.nullable)
+        add(1, BufferKind::Valid, true);
 }
 
 // Find out what the decoder would otherwise have to at each record: of what comes after these numbers.
@@ -155,19 +193,25 @@ void prepare(Plan &plan, size_t columns, size_t programs, size_t events) {
     for (size_t number = columns; number < plan.columns.size(); number++) {
         const Column &column = plan.columns[number];
         SpacePlan &space = plan.space_plans[static_cast<size_t>(column.space)];
-        space.columns.push_back(static_cast<int>(number));
-        space.row_size += buffer_size(column) + (column.nullable ? 1 : 0);
-        space.buffers += 2;
+        plan_buffers(space, column, static_cast<int>(number));
+        if (column.kind == ColumnKind::FixedList)
+            space.widest += product(static_cast<uint64_t>(column.width),
+                                    plan.space_plans[static_cast<size_t>(column.child_space)].widest);
+        space.widest = std::min(space.widest, kWidest);
     }
     for (size_t number = events; number < plan.events.size(); number++) {
         EventPlan &event = plan.events[number];
         const size_t size = plan.programs[event.program].size();
+        for (const Op &op : plan.programs[event.program])
+            event.least = std::min(event.least + least_bits(op), kWidest);
         event.fixed = fixed_part(plan, event.program, event.space);
         if (event.fixed.rest + 1 < size) {
             event.tail = fixed_part(plan, event.program, event.space, event.fixed.rest + 1);
             event.has_tail = event.tail.rest == size && event.tail.taken.empty();
         }
     }
+    for (size_t number = plan.table_spaces.size(); number < plan.tables.size(); number++)
+        plan.table_spaces.push_back(plan.columns[plan.tables[number]].space);
     plan.header_layout = header_layout(plan);
 }
 

@@ -80,6 +80,7 @@ struct EventPlan {
     int time_column = -1;                            // ns
     std::vector<std::pair<int, int>> packet_columns; // column, number of the packet's value
     FixedPart fixed;
+    uint64_t least = 0;    // bits that a record takes at least, after the header
     bool has_tail = false; // one operation comes after the fixed part, and then only what the tail has
     FixedPart tail;
 };
@@ -96,11 +97,24 @@ struct Clock {
     uint64_t duration(uint64_t cycles) const; // ns
 };
 
+// A buffer of a column whose size follows from the number of rows.
+enum class BufferKind : uint8_t { Values, Valid, Offsets };
+struct PlannedBuffer {
+    int column;
+    uint32_t each; // bytes of a row
+    BufferKind kind;
+    bool zeroed; // new rows are zeros
+};
+
+constexpr uint64_t kWidest = uint64_t{1} << 48;
+
 // The columns of a space, and how much room their rows take.
 struct SpacePlan {
-    std::vector<int> columns;
+    std::vector<PlannedBuffer> buffers;
+    std::vector<int> texts; // columns that have bytes besides: texts and byte strings
+    std::vector<int> fixed_lists;
     size_t row_size = 0; // bytes
-    size_t buffers = 0;
+    uint64_t widest = 0; // the same with what arrays of constant length hold, but not more than kWidest
 };
 
 struct Plan {
@@ -118,6 +132,7 @@ struct Plan {
     // What follows from the above.
     size_t small_ids = 0; // event ids below this are few enough for a table
     std::vector<SpacePlan> space_plans;
+    std::vector<int> table_spaces; // of tables
     HeaderLayout header_layout;
 };
 

@@ -4,7 +4,7 @@ Private: use the packages above it. Every failure of the kernel is an ``OSError`
 kernel or libbpf explained themselves, their words are its attribute ``log``.
 """
 
-from typing import Any
+from typing import Any, Self
 
 from boxtrace.units import Nanoseconds
 
@@ -117,6 +117,29 @@ class CtfBatch:
         """Return how many rows the table of that number has."""
     def filled(self) -> list[tuple[int, int]]:
         """Return the numbers of the tables that have rows, with how many each has."""
+
+class CtfTable:
+    """What tables derive from: the parts of batches that have rows of one type of event.
+
+    :param event: the first event class of that name.
+    :param source: how its rows are decoded.
+    :param parts: a list of batches, each with the number of the table in it, and the event class of that.
+    :param length: number of rows of all parts.
+    """
+
+    name: str
+    """Name of the type of events."""
+    def __new__(cls, name: str, event: Any, source: Any, parts: list[Any], length: int) -> Self: ...
+    def __len__(self) -> int: ...
+
+def ctf_add_tables(
+    tables: dict[str, Any], type: type[CtfTable], events: list[Any], source: Any, batch: CtfBatch
+) -> None:
+    """Add the rows of a batch to the tables of a dictionary, by name; those that are not there yet are made.
+
+    :param type: of the tables.
+    :param events: the event class of each table of the batch's plan.
+    """
 
 class CtfFilter:
     """A filter expression on the rows that a decoder makes."""

@@ -59,6 +59,8 @@ _SIGNED = BitsFlag.SIGNED.value
 _REVERSED = BitsFlag.REVERSED.value
 _BOOLEAN = BitsFlag.BOOLEAN.value
 _FLOAT = BitsFlag.FLOAT.value
+_MOST_UNFILLED = 256
+"""Elements that a null of a list of fixed size may take."""
 TIMESTAMP = "timestamp"
 STREAM = "stream"
 
@@ -222,9 +224,15 @@ class _Compiler:
 
     # --- columns ---
 
-    def column(self, fc: FieldClass, name: str, space: int, *, nullable: bool) -> int:
-        """Add the column of a field class, and what is inside it."""
+    def column(self, fc: FieldClass, name: str, space: int, *, nullable: bool, unfilled: int | None = None) -> int:
+        """Add the column of a field class, and what is inside it.
+
+        :param unfilled: how many rows this column has for each row without a value of what is around it; None if that
+            always has one.
+        """
         plan = self._plan
+        if nullable and unfilled is None:
+            unfilled = 1
 
         def simple(kind: ColumnKind, width: int = 0) -> int:
             return plan.add_column(Column(kind, name, space, width, nullable))
@@ -247,19 +255,23 @@ class _Compiler:
             case StructField():
                 # Inside a structure that is null it does not matter what its members hold.
                 shown = [m for m in fc.members if not is_empty(m.field)]
-                children = [self.column(m.field, m.name, space, nullable=False) for m in shown]
+                children = [self.column(m.field, m.name, space, nullable=False, unfilled=unfilled) for m in shown]
                 return plan.add_column(Column(ColumnKind.STRUCT, name, space, 0, nullable, children=children))
             case VariantField():
                 filled = [o for o in fc.options if not is_empty(o.field)]
-                options = [self.column(o.field, o.name, space, nullable=True) for o in filled]
+                options = [self.column(o.field, o.name, space, nullable=True, unfilled=unfilled) for o in filled]
                 return plan.add_column(Column(ColumnKind.STRUCT, name, space, 0, nullable, children=options))
             case OptionField():
-                return self.column(fc.field, name, space, nullable=True)
+                return self.column(fc.field, name, space, nullable=True, unfilled=unfilled)
             case ArrayField() | SequenceField():
                 inner = plan.new_space()
-                element = self.column(fc.element, "item", inner, nullable=False)
-                kind = ColumnKind.FIXED_LIST if isinstance(fc, ArrayField) else ColumnKind.LIST
                 width = fc.length if isinstance(fc, ArrayField) else 0
+                inside = None if unfilled is None else unfilled * width
+                # Arrow gives a list of fixed size its elements where it is null, too: of a big array in an option that
+                # is not chosen, each record of a few bytes would take all the room.
+                fixed = isinstance(fc, ArrayField) and (inside is None or inside <= _MOST_UNFILLED)
+                element = self.column(fc.element, "item", inner, nullable=False, unfilled=inside if fixed else None)
+                kind, width = (ColumnKind.FIXED_LIST, width) if fixed else (ColumnKind.LIST, 0)
                 return plan.add_column(Column(kind, name, space, width, nullable, inner, [element]))
 
     # --- programs ---

@@ -70,11 +70,18 @@ class Chunk:
         self.packets = packets
         self.words = array("q")
         """What the native decoder must know of them."""
+        self._passed = 0
+        """Bits of the first packet that are decoded."""
         for packet, clock in packets:
             head = packet.head
             self.words.extend((head.offset, head.content, head.body, signed_word(clock), number))
             self.words.extend(signed_word(head.context[name]) for name in plan.packet_columns)
             self.words.extend(signed_word(head.slots.get(location, 0)) for location in plan.packet_slots)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are left."""
+        return (sum(packet.head.content for packet, _ in self.packets) - self._passed) // 8
 
     @property
     def data(self) -> memoryview[int]:
@@ -83,6 +90,7 @@ class Chunk:
 
     def go_on(self, decoder: StreamDecoder, stopped: Stopped | None) -> TraceFormatError | None:
         """Leave out what was decoded. Return why what is left cannot be; ``packets`` is empty if nothing is left."""
+        self._passed = 0
         if stopped is None:
             self.packets = []
             return None
@@ -94,6 +102,7 @@ class Chunk:
         each = len(self.words) // len(self.packets)
         self.words = self.words[at * each :]
         self.words[2], self.words[3] = position, signed_word(clock)
+        self._passed = position
         self.packets = self.packets[at:]
         return None
 

@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from boxtrace._native import CtfBatch
+from boxtrace._native import CtfBatch, CtfTable, ctf_add_tables
 from boxtrace.ctf.model import EventClass
 from boxtrace.ctf.plan import Column, Plan
 from boxtrace.ctf.plan_compile import StreamPlan, column_names
 from boxtrace.errors import SelectionError, TraceFormatError, UsageError
-from boxtrace.trace.decoder import EVER, Chunk, StreamDecoder, packet_chunks
-from boxtrace.trace.stream import Packet, Stream
+from boxtrace.trace.decoder import EVER, FULL, Chunk, StreamDecoder, packet_chunks
+from boxtrace.trace.stream import Stream
 
 __all__ = ["Table", "TableSources", "read_tables"]
 
+_FOR_EACH_WORKER = 4
+"""So many streams are decoded before their tables are given: few enough for memory, enough to keep workers busy."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Table:
+class Table(CtfTable):
     """Rows of one type of event, for any library that takes Arrow data (``__arrow_c_stream__``), without copying.
 
     Rows of one stream are in the order of time; those of several streams are not merged.
     """
 
-    __slots__ = ("_event", "_length", "_parts", "_source", "name")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        event: EventClass,
-        source: _Source,
-        parts: list[tuple[CtfBatch, int, EventClass]],
-        length: int,
-    ) -> None:
-        self.name = event.name
-        self._event = event
-        self._source = source
-        self._parts = parts
-        self._length = length
+    _event: EventClass
+    _source: _Source
+    _parts: list[tuple[CtfBatch, int, EventClass]]
 
     @property
     def column_names(self) -> list[str]:
@@ -49,9 +43,6 @@ class Table:
         plan = self._source.plan.plan
         root = plan.columns[plan.tables[self._source.table_of(self._event)]]
         return [plan.columns[child].name for child in root.children]
-
-    def __len__(self) -> int:
-        return self._length
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Return the rows as a PyCapsule (Arrow's PyCapsule interface)."""
@@ -66,7 +57,7 @@ class Table:
 
     def extended(self, other: Table) -> Table:
         """Return a table of the rows of both, which have the same columns."""
-        return Table(self._event, self._source, [*self._parts, *other._parts], self._length + other._length)
+        return Table(self.name, self._event, self._source, [*self._parts, *other._parts], len(self) + len(other))
 
     def pieces(self) -> list[tuple[EventClass, int]]:
         """Return the event class of each of the arrays that the table consists of, with the number of its rows."""
@@ -110,7 +101,9 @@ class _Work:
     source: _Source
     number: int
     stream: Stream
-    chunks: Iterator[list[tuple[Packet, int]]]
+    chunks: Iterator[Chunk]
+    chunk: Chunk | None = None
+    """What is not decoded yet of a chunk that holds more than one batch."""
 
 
 def read_tables(
@@ -120,7 +113,7 @@ def read_tables(
     failures: list[TraceFormatError] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[dict[str, Table]]:
-    """Yield the tables of event types, a batch of packets at a time: streams in parallel, 2 MiB of each at once.
+    """Yield the tables of event types, a batch of packets at a time: some streams in parallel, 2 MiB of each at once.
 
     :param sources: what is read. A batch has the tables that have rows, and those without if asked for by name.
     :param begin: only events at or after this time (ns).
@@ -130,36 +123,53 @@ def read_tables(
     """
     first, last = (EVER[0] if begin is None else begin), (EVER[1] if end is None else end)
     problems = [] if failures is None else failures
-    work = [
-        _Work(source, number, stream, packet_chunks(stream, begin, end))
+    work = deque(
+        _Work(source, number, stream, _chunks(source, number, stream, begin, end))
         for source in sources.all
         for number, stream in source.streams
-    ]
+    )
     workers = min(len(os.sched_getaffinity(0)), len(work))
+    together = 1 if workers == 1 else _FOR_EACH_WORKER * workers
     with ThreadPoolExecutor(max_workers=workers) if workers > 1 else _Here() as pool:
         while work:
-            jobs = []
-            for item in work:
-                chunk = next(item.chunks, None)
-                if chunk is not None:
-                    size = sum(packet.bounds.content for packet, _ in chunk) // 8
-                    jobs.append((item, size, pool.submit(_decode, item.source, chunk, item.number, first, last)))
-                elif item.stream.failure is not None:
-                    problems.append(item.stream.failure)
-            if not jobs:
-                return
-            tables = sources.new_tables()
-            work = []
-            for item, size, job in jobs:
-                batches, failure = job.result()
-                progress(size)
-                if failure is None:
-                    work.append(item)
-                else:
-                    problems.append(failure)
-                for batch in batches:
-                    tables.add(item.source, batch)
-            yield tables
+            # No name here holds the tables: where the caller has dropped them, the next ones take their memory, which
+            # is still in the cache.
+            yield from _batch(sources, work, together, pool, (first, last), problems, progress)
+
+
+def _batch(
+    sources: TableSources,
+    work: deque[_Work],
+    together: int,
+    pool: Executor,
+    times: tuple[int, int],
+    problems: list[TraceFormatError],
+    progress: Callable[[int], None],
+) -> list[dict[str, Table]]:
+    """Decode a chunk of each of the first streams, which come last then, unless they end; return none at their end."""
+    jobs: list[tuple[_Work, int, Future[tuple[list[CtfBatch], TraceFormatError | None]]]] = []
+    while work and len(jobs) < together:
+        item = work.popleft()
+        chunk = item.chunk or next(item.chunks, None)
+        if chunk is not None:
+            item.chunk = chunk
+            jobs.append((item, chunk.size, pool.submit(_decode, item.source, chunk, *times)))
+        elif item.stream.failure is not None:
+            problems.append(item.stream.failure)
+    tables = sources.new_tables()
+    for item, size, job in jobs:
+        batches, failure = job.result()
+        assert item.chunk is not None
+        progress(size - item.chunk.size)
+        if not item.chunk.packets:
+            item.chunk = None
+        if failure is None:
+            work.append(item)
+        else:
+            problems.append(failure)
+        for batch in batches:
+            tables.add(item.source, batch)
+    return [tables] if jobs else []
 
 
 class _Here(Executor):
@@ -183,16 +193,7 @@ class _Tables(dict[str, Table]):
 
     def add(self, source: _Source, batch: CtfBatch) -> None:
         """Add the rows of a batch to the tables that they are of."""
-        events = source.plan.tables
-        for number, rows in batch.filled():
-            event = events[number]
-            part = (batch, number, event)
-            table = self.get(event.name)
-            if table is None:
-                self[event.name] = Table(event, source, [part], rows)
-            else:
-                table._parts.append(part)
-                table._length += rows
+        ctf_add_tables(self, Table, source.plan.tables, source, batch)
 
 
 class TableSources:
@@ -209,7 +210,7 @@ class TableSources:
         self._tables: dict[str, Table] = {}
         for source in self.all:
             for event in source.events:
-                table = Table(event, source, [], 0)
+                table = Table(event.name, event, source, [], 0)
                 if not self._tables.setdefault(event.name, table).has_columns_of(table):
                     raise UsageError(
                         f"events {event.name!r} have different fields in several traces",
@@ -252,14 +253,18 @@ def _source(stream: Stream, events: list[EventClass], columns: Sequence[str] | N
     return _Source(plan, StreamDecoder(plan), events)
 
 
-def _decode(
-    source: _Source, packets: list[tuple[Packet, int]], number: int, begin: int, end: int
-) -> tuple[list[CtfBatch], TraceFormatError | None]:
-    chunk = Chunk(source.plan, packets, number)
+def _chunks(source: _Source, number: int, stream: Stream, begin: int | None, end: int | None) -> Iterator[Chunk]:
+    return (Chunk(source.plan, packets, number) for packets in packet_chunks(stream, begin, end))
+
+
+def _decode(source: _Source, chunk: Chunk, begin: int, end: int) -> tuple[list[CtfBatch], TraceFormatError | None]:
+    """Decode a chunk, or what is enough of it for one batch; what is decoded again with more event classes is one."""
     batches = []
     failure = None
     while chunk.packets:
         batch, stopped = source.decoder.known.native.decode(chunk.data, chunk.words, begin, end)
         batches.append(batch)
         failure = chunk.go_on(source.decoder, stopped)
+        if stopped is not None and stopped[3] == FULL:
+            break
     return batches, failure
