@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lark import Token, Tree
 
-from boxtrace.ctf.fields import ByteOrder, EnumMapping
+from boxtrace.ctf.fields import ByteOrder, DisplayBase, EnumMapping
 from boxtrace.ctf.model import UNIX_EPOCH, ClockClass
 from boxtrace.ctf.tsdl_leaf import (
     parse_boolean,
@@ -181,7 +181,10 @@ class Builder:
             name, _, subscripts = self._declarator(target.children, named=False)
             assert name is None
             declared = _subscripted(self._type(target.children, scope), subscripts)
-            scope.names["alias", _alias_name(alias.children)] = declared
+            name = _alias_name(alias.children)
+            if name.endswith("*") and isinstance(declared, DeclaredInteger):
+                declared = replace(declared, field=replace(declared.field, base=DisplayBase.HEXADECIMAL))
+            _declare_once(scope, "alias", name, declared, node)
             return []
         if node.data != "declaration":
             raise TsdlError("expected a declaration", _token(node))
@@ -203,7 +206,8 @@ class Builder:
             assert other_name is not None
             fields.append((other_name, _subscripted(base, subscripts)))
         if typedef:
-            scope.names.update({("alias", alias): declared for alias, declared in fields})
+            for typedef_name, declared in fields:
+                _declare_once(scope, "alias", typedef_name, declared, node)
             return []
         return fields
 
@@ -283,7 +287,7 @@ class Builder:
             align = number
         declared = DeclaredStruct(members, align)
         if name is not None:
-            scope.names["struct", name] = declared
+            _declare_once(scope, "struct", name, declared, node)
         return declared
 
     def _leaves_of(self, token: Token) -> tuple[tuple[str, DeclaredType], ...]:
@@ -306,7 +310,7 @@ class Builder:
         if options is not None:
             declared = DeclaredVariant(options, tag)
             if name is not None:
-                scope.names["variant", name] = DeclaredVariant(options)
+                _declare_once(scope, "variant", name, DeclaredVariant(options), node)
             return declared
         found = self._named("variant", name, scope, node)
         assert isinstance(found, DeclaredVariant)
@@ -335,7 +339,7 @@ class Builder:
         mappings = tuple(EnumMapping(label, tuple(parts)) for label, parts in ranges.items())
         declared = DeclaredInteger(replace(base.field, mappings=mappings))
         if name is not None:
-            scope.names["enum", name] = declared
+            _declare_once(scope, "enum", name, declared, node)
         return declared
 
     def _named(self, kind: str, name: str | None, scope: TypeScope, node: Tree[Token]) -> DeclaredType:
@@ -428,6 +432,11 @@ def _unquote(text: str) -> str:
         return codecs.decode(escape, "unicode_escape") if escape[1] in "abfnrtv" else escape[1]
 
     return _ESCAPE.sub(replaced, body)
+
+
+def _declare_once(scope: TypeScope, kind: str, name: str, declared: DeclaredType, node: Tree[Token]) -> None:
+    if not scope.declare(kind, name, declared):
+        raise TsdlError(f"{'type' if kind == 'alias' else kind} {name!r} is declared twice", _token(node))
 
 
 def _alias_name(items: list[Node]) -> str:

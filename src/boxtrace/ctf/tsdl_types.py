@@ -87,6 +87,13 @@ class TypeScope:
     parent: TypeScope | None = None
     names: dict[tuple[str, str], DeclaredType] = field(default_factory=dict)
 
+    def declare(self, kind: str, name: str, declared: DeclaredType) -> bool:
+        """Take in a name; False if this block has declared it already."""
+        if (kind, name) in self.names:
+            return False
+        self.names[kind, name] = declared
+        return True
+
     def find(self, kind: str, name: str) -> DeclaredType | None:
         """Return the type of that name; ``kind`` is ``struct``, ``variant``, ``enum`` or ``alias``."""
         scope: TypeScope | None = self
