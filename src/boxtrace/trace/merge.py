@@ -25,7 +25,7 @@ from boxtrace.filters import Filter
 from boxtrace.trace.decoder import EVER, Chunk, Known, Stopped, StreamDecoder, feed, packet_chunks
 from boxtrace.trace.event import Event, EventKind
 from boxtrace.trace.filtering import RowFilter
-from boxtrace.trace.stream import Stream
+from boxtrace.trace.stream import Stream, check_clocks
 
 __all__ = ["EventSource", "merged_events"]
 
@@ -47,7 +47,9 @@ def merged_events(
     :param failures: where errors in streams are put, when all that comes before them in the stream was decoded.
     :param sources: how streams of each class are decoded; what is missing is added. They are for one filter.
     :param wanted: only events that match.
+    :raises UsageError: if the streams' clocks cannot be compared.
     """
+    check_clocks(streams)
     merger = CtfEventMerger(Event)
     feeders = []
     for stream in streams:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,20 @@ from boxtrace.ctf.cursor import DecodeError
 from boxtrace.ctf.index import parse_index
 from boxtrace.ctf.model import ClockClass, StreamClass, TraceClass
 from boxtrace.ctf.packet import EventRecord, PacketDecoder, PacketHead
-from boxtrace.errors import TraceFormatError
+from boxtrace.errors import TraceFormatError, UsageError
 from boxtrace.limits import raise_descriptor_limit
 from boxtrace.units import Nanoseconds
 
-__all__ = ["Loss", "Packet", "PacketBounds", "Stream", "StreamFile", "decode_failure", "read_packets"]
+__all__ = [
+    "Loss",
+    "Packet",
+    "PacketBounds",
+    "Stream",
+    "StreamFile",
+    "check_clocks",
+    "decode_failure",
+    "read_packets",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,3 +273,22 @@ def decode_failure(error: DecodeError, path: Path, packet: int) -> TraceFormatEr
     message = f"{error} (packet at byte {packet}, bit {error.position} of it)"
     offset = packet + error.position // 8
     return TraceFormatError(message, path=str(path), offset=offset, field=error.field or None)
+
+
+def check_clocks(streams: Iterable[Stream]) -> None:
+    """Check that the clocks of streams have one origin, so that their events have one order.
+
+    Clocks whose origin nobody tells (CTF 1.8: that are not absolute) are compared if they have the same UUID, or none.
+
+    :raises UsageError: if they have not, as in babeltrace2.
+    """
+    origins: dict[object, Stream] = {}
+    for stream in streams:
+        if stream.clock is not None:
+            origins.setdefault(stream.clock.origin or ("unknown", stream.clock.uid), stream)
+    if len(origins) > 1:
+        first, second = list(origins.values())[:2]
+        raise UsageError(
+            f"the clocks of {first.path} and {second.path} have different origins: their events have no order",
+            hint="read these traces one at a time, or events of each type as tables",
+        )

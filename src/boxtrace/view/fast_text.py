@@ -16,6 +16,7 @@ from boxtrace.filters import Filter
 from boxtrace.trace import Stream, Trace
 from boxtrace.trace.decoder import EVER, Chunk, Known, Stopped, StreamDecoder, feed, packet_chunks
 from boxtrace.trace.filtering import RowFilter
+from boxtrace.trace.stream import check_clocks
 from boxtrace.view.text import host_text
 from boxtrace.view.values import escape, packet_members, shower
 
@@ -41,8 +42,10 @@ def text_pieces(
     :param begin: only events at or after this time, in ns.
     :param end: only events at or before this time.
     :raises NotImplementedError: at once, if the trace has a field that the native core cannot show.
+    :raises UsageError: if clocks of several traces cannot be compared.
     :raises TraceFormatError: at the end, if something could not be read.
     """
+    check_clocks(trace.streams)
     merger = CtfTextMerger(utc)
     plans = _plans(trace, wanted, matching)
     feeders: list[Iterator[None]] = []
