@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from boxtrace.cli._progress import progress_bar
+
 __all__ = ["command"]
 
 
@@ -25,7 +27,7 @@ def command(directory: Path, query: str, form: str | None) -> None:
     from boxtrace.trace import open_trace
     from boxtrace.trace.sql import run_query
 
-    result = run_query(open_trace(directory), query)
+    result = run_query(open_trace(directory), query, progress_bar)
     if form == "json":
         for row in result.rows:
             click.echo(json.dumps(dict(zip(result.columns, row, strict=True)), default=str))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from boxtrace.cli._progress import progress_bar
 from boxtrace.cli._selection import expression_filter, name_test, parse_time, selection, selection_options
 
 if TYPE_CHECKING:
@@ -59,15 +62,34 @@ def command(
         pieces = None
         # What the native core cannot show (a field that has no column) the slower way below can.
         with suppress(NotImplementedError):
-            pieces = text_pieces(trace, utc=utc, wanted=name_test(names), matching=wanted, begin=first, end=last)
+            pieces = text_pieces(
+                trace,
+                utc=utc,
+                wanted=name_test(names),
+                matching=wanted,
+                begin=first,
+                end=last,
+                progress=lambda done: progress(done),
+            )
         if pieces is not None:
-            _write(pieces)
+            with _file_progress(trace, first, last) as progress:
+                _write(pieces)
             return
     where = selection(trace, names, containers)
     events = trace.events(begin=first, end=last, filter=wanted, where=where)
     owner = _owner(trace) if named else None
     lines = _lines(trace, events, form, TextView(utc=utc, symbolic=symbolic, owner=owner), owner)
     _write(line.encode("utf-8", "surrogateescape") for line in lines)
+
+
+@contextmanager
+def _file_progress(trace: Trace, begin: int | None, end: int | None) -> Iterator[Callable[[float], None]]:
+    """Show a bar where the text goes to a file: nobody sees otherwise how far it has come."""
+    if not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        yield lambda done: None
+        return
+    with progress_bar("writing", sum(stream.content(begin, end) for stream in trace.streams)) as progress:
+        yield progress
 
 
 def _owner(trace: Trace) -> Owner:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from boxtrace.errors import UsageError
 from boxtrace.trace.annotate import ADDED, recorded_columns
 from boxtrace.trace.trace import Trace
 
-__all__ = ["QueryResult", "run_query"]
+__all__ = ["Bar", "QueryResult", "run_query"]
+
+Bar: TypeAlias = AbstractContextManager[Callable[[float], None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,10 @@ class QueryResult:
     rows: Sequence[Sequence[Any]]
 
 
-def run_query(trace: Trace, query: str) -> QueryResult:
+def run_query(trace: Trace, query: str, bar: Callable[[str, float], Bar] | None = None) -> QueryResult:
     """Run a query on the tables whose names it contains.
 
+    :param bar: makes what shows how far reading has come, of a text and a total; it is told how much more was read.
     :raises UsageError: if DuckDB is not installed, or does not accept the query.
     :raises TraceFormatError: if a table cannot be read to its end.
     """
@@ -35,11 +39,14 @@ def run_query(trace: Trace, query: str) -> QueryResult:
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     # Nothing of the host is a query's business: only the trace.
     added = [column for column in sorted(ADDED) if column in text]
-    for name in trace.event_names():
-        if name.lower() in text:
+    names = [name for name in trace.event_names() if name.lower() in text]
+    size = sum(stream.content() for stream in trace.streams) * len(names)
+    with nullcontext(lambda done: None) if bar is None else bar("reading", size) as progress:
+        for name in names:
             recorded = recorded_columns(trace, name)
             more = [column for column in added if column not in recorded]
-            connection.register(name, trace.table(name, columns=[*recorded, *more] if more else None))
+            columns = [*recorded, *more] if more else None
+            connection.register(name, trace.table(name, columns=columns, progress=progress))
     connection.execute("SET enable_external_access = false")
     try:
         found = connection.execute(query)

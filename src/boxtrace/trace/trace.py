@@ -119,11 +119,13 @@ class Trace:
         columns: Sequence[str] | None = None,
         begin: Nanoseconds | None = None,
         end: Nanoseconds | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> Table | AnnotatedTable:
         """Return all events of one type as a table.
 
         :param columns: only these columns; all fields of the event and its contexts otherwise. Those of
             :data:`boxtrace.trace.annotate.ADDED` tell the container, and the thread's ids at each level.
+        :param progress: told how many bytes of packets have been decoded since it was told before.
         :raises SelectionError: if there is no such event, or no such column.
         :raises TraceFormatError: if something cannot be read. :meth:`batches` gives what comes before that.
         """
@@ -133,7 +135,7 @@ class Trace:
             if ADDED & (set(columns) - recorded_columns(self, name).keys()):
                 return annotated_table(self, name, columns, begin, end)
         whole: Table | None = None
-        for tables in self.batches([name], columns=columns, begin=begin, end=end):
+        for tables in self.batches([name], columns=columns, begin=begin, end=end, progress=progress):
             whole = tables[name] if whole is None else whole.extended(tables[name])
         return self._sources_of([name], columns).new_tables()[name] if whole is None else whole
 

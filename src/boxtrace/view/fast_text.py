@@ -34,6 +34,7 @@ def text_pieces(
     matching: Filter | None = None,
     begin: int | None = None,
     end: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[bytes]:
     """Yield the text of a trace's events in the order of time, in pieces of whole lines.
 
@@ -41,6 +42,7 @@ def text_pieces(
     :param matching: only events that it matches.
     :param begin: only events at or after this time, in ns.
     :param end: only events at or before this time.
+    :param progress: told how many bytes of packets have been decoded since it was told before.
     :raises NotImplementedError: at once, if the trace has a field that the native core cannot show.
     :raises UsageError: if clocks of several traces cannot be compared.
     :raises TraceFormatError: at the end, if something could not be read.
@@ -56,7 +58,7 @@ def text_pieces(
         if key not in plans:
             plans[key] = TextPlan(stream, wanted, matching)
         number = merger.add_stream(array("q", (0, 0)), [])
-        feeders.append(_feed(merger, number, stream, plans[key], first, last, failures))
+        feeders.append(_feed(merger, number, stream, plans[key], (first, last), failures, progress))
     return _merged(merger, feeders, failures)
 
 
@@ -88,9 +90,9 @@ def _feed(
     number: int,
     stream: Stream,
     plan: TextPlan,
-    begin: int,
-    end: int,
+    times: tuple[int, int],
     failures: list[TraceFormatError],
+    progress: Callable[[int], None],
 ) -> Iterator[None]:
     """Feed a part of the stream each time when it is asked to go on."""
     told = 0
@@ -102,10 +104,16 @@ def _feed(
             told += 1
         contexts = [plan.context_text(packet.head.context) for packet, _ in chunk.packets]
         tests = () if plan.rows is None else plan.rows.arguments(plan.decoder, known, chunk)
-        return known.native.decode_to(merger, number, chunk.data, chunk.words, begin, end, contexts, *tests)
+        return known.native.decode_to(merger, number, chunk.data, chunk.words, *times, contexts, *tests)
 
-    chunks = (Chunk(plan.plan, packets, number) for packets in packet_chunks(stream, begin, end))
-    return feed(merger, number, stream, chunks, plan.decoder, decode, failures)
+    def chunks() -> Iterator[Chunk]:
+        for packets in packet_chunks(stream, *times):
+            chunk = Chunk(plan.plan, packets, number)
+            size = chunk.size
+            yield chunk
+            progress(size)
+
+    return feed(merger, number, stream, chunks(), plan.decoder, decode, failures)
 
 
 class TextPlan:
