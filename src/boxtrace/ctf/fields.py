@@ -29,6 +29,7 @@ __all__ = [
     "FieldLocation",
     "FloatField",
     "IntegerField",
+    "MOST_FIELDS",
     "Member",
     "OptionField",
     "Ranges",
@@ -42,6 +43,9 @@ __all__ = [
     "VariantField",
     "VariantOption",
 ]
+
+MOST_FIELDS = 1 << 18
+"""In a root structure, with those inside it: types that name one another can make any number of a few lines."""
 
 Attributes: TypeAlias = Mapping[str, object]
 Ranges: TypeAlias = tuple[tuple[int, int], ...]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from boxtrace.ctf.fields import (
+    MOST_FIELDS,
     ArrayField,
     BitArrayField,
     BitMapField,
@@ -87,6 +88,7 @@ class FieldParser:
     def __init__(self, scope: Scope, aliases: Mapping[str, Any]) -> None:
         self._scope = scope
         self._aliases = aliases
+        self._left = MOST_FIELDS
         self._structs: list[tuple[str, ...]] = []
         """Paths of the structures around the current field."""
 
@@ -98,6 +100,9 @@ class FieldParser:
         return field
 
     def _parse(self, source: Any, path: tuple[str, ...]) -> FieldClass:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"a structure has more than {MOST_FIELDS} fields")
         if isinstance(source, str):
             if source not in self._aliases:
                 raise ValueError(f"there is no field class alias {source!r}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from boxtrace.ctf.fields import (
+    MOST_FIELDS,
     ArrayField,
     DynamicStringField,
     FieldClass,
@@ -89,8 +90,12 @@ class _Resolver:
         self._scope = scope
         self._roots = roots
         self._frames: list[_Frame] = []
+        self._left = MOST_FIELDS
 
     def convert(self, declared: DeclaredType, path: tuple[str, ...]) -> FieldClass:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"a structure has more than {MOST_FIELDS} fields")
         match declared:
             case DeclaredInteger():
                 return self._integer(declared.field, path)

@@ -138,3 +138,13 @@ def test_a_long_array_in_an_option_that_is_not_chosen(tmp_path: Path, read: str)
     (tmp_path / "stream").write_bytes(b"\0\0\1" * 2000)
     done = limited(f"import sys, boxtrace; trace = boxtrace.open(sys.argv[1])\nprint({read})", tmp_path)
     assert (done.stdout, done.stderr) == (b"2000\n", b"")
+
+
+def test_types_that_name_one_another(tmp_path: Path) -> None:
+    """Thirty lines that would be two thousand million fields."""
+    types = "".join(f"struct s{at + 1} {{ struct s{at} a; struct s{at} b; }};\n" for at in range(30))
+    tsdl = TSDL.format(fields="struct s30 a;").replace("stream {", f"struct s0 {{ uint8_t a; }};\n{types}stream {{")
+    (tmp_path / "metadata").write_text(tsdl)
+    (tmp_path / "stream").write_bytes(bytes(100))
+    done = limited("import sys, boxtrace; boxtrace.open(sys.argv[1])", tmp_path)
+    assert b"a structure has more than 262144 fields" in done.stderr.splitlines()[-1]
