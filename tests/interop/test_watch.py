@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from boxtrace.containers import Container, ContainerStore, discover
+from boxtrace.containers.beside import Birth
 from boxtrace.containers.containerd import Containerd
 from boxtrace.containers.lxc import Lxc
+from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.containers.watch import ContainerWatch
 from boxtrace.units import Pid
 from support.dockerd import BUSYBOX_IMAGE, Dockerd
@@ -116,9 +118,24 @@ def test_newborn_is_known_by_who_is_beside_it_and_not_what_is_inside_it(
     with watch:
         truth = start_container("lxc", "newborn", "/bin/unshare", "-p", "-f", "/bin/sleep", "100")
         inner = wait_for("the container inside", lambda: _inner(truth.init_pid))
-        watch.notice([inner, truth.init_pid])
+        watch.notice([_born(inner), _born(truth.init_pid)])
         until(lambda: records)
     assert {(item.runtime, item.name, item.init_pid) for item in records} == {("lxc", "newborn", truth.init_pid)}
+
+
+def _born(pid: int) -> Birth:
+    """Tell of a process what the kernel does when it is born."""
+    processes = ProcessTable()
+    ancestors: list[Task] = []
+    task = processes.task(processes.tasks[Pid(pid)].ppid)
+    while task is not None and task.pid > 1 and (not ancestors or _pid_ns(task.pid) == _pid_ns(ancestors[0].pid)):
+        ancestors.append(task)
+        task = processes.task(task.ppid)
+    return Birth(Pid(pid), tuple(ancestors))
+
+
+def _pid_ns(pid: int) -> Path:
+    return Path(f"/proc/{pid}/ns/pid").readlink()
 
 
 def _inner(init: int) -> Pid | None:

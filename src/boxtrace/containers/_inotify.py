@@ -14,6 +14,8 @@ from pathlib import Path
 __all__ = ["DirectoryWatch", "Entry"]
 
 _CLOSE_WRITE, _MOVED_TO, _CREATE, _DELETE, _ONLYDIR = 0x8, 0x80, 0x100, 0x200, 0x1000000
+_ENTRIES = _CREATE | _MOVED_TO | _DELETE | _ONLYDIR
+_FILES = _CLOSE_WRITE | _MOVED_TO | _ONLYDIR
 _OVERFLOW, _IGNORED, _ISDIR = 0x4000, 0x8000, 0x40000000
 _HEADER = struct.Struct("iIII")
 
@@ -25,7 +27,8 @@ class Entry:
     :ivar is_directory: what it is, or was.
     """
 
-    path: Path
+    directory: Path
+    name: str
     gone: bool
     is_directory: bool
 
@@ -44,6 +47,8 @@ class DirectoryWatch:
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._waiting = select.poll()  # select(2) knows no descriptor above 1023; a recording may have thousands
+        self._waiting.register(self._fd, select.POLLIN)
         self._paths: dict[int, Path] = {}
         self.missed = False
         self.refused = 0
@@ -53,20 +58,24 @@ class DirectoryWatch:
         """What is watched."""
         return frozenset(self._paths.values())
 
-    def add(self, directory: Path) -> None:
-        """Watch one more directory; one that cannot be watched (gone, not ours) is left out."""
-        mask = _CREATE | _MOVED_TO | _CLOSE_WRITE | _DELETE | _ONLYDIR
-        number = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), mask)
+    def add(self, directory: Path, *, files: bool = False) -> None:
+        """Watch one more directory; one that cannot be watched (gone, not ours) is left out.
+
+        :param files: only for files that have been written; else for what appears in it, and what vanishes.
+        """
+        number = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), _FILES if files else _ENTRIES)
         if number >= 0:
             self._paths[number] = directory
         elif ctypes.get_errno() == errno.ENOSPC:
             self.refused += 1
 
+    def poll(self, seconds: float) -> bool:
+        """Return whether something has happened, or does in so many seconds."""
+        return bool(self._waiting.poll(seconds * 1000))
+
     def wait(self, seconds: float) -> list[Entry]:
         """Return what happened; an empty list when nothing did for so long."""
-        waiting = select.poll()  # select(2) knows no descriptor above 1023; a recording may have thousands
-        waiting.register(self._fd, select.POLLIN)
-        if not waiting.poll(seconds * 1000):
+        if seconds and not self.poll(seconds):
             return []
         try:
             return list(self._parse(os.read(self._fd, 1 << 16)))
@@ -80,8 +89,7 @@ class DirectoryWatch:
             name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
             at += _HEADER.size + length
             if number in self._paths and name:
-                path = self._paths[number] / os.fsdecode(name)
-                yield Entry(path, bool(mask & _DELETE), bool(mask & _ISDIR))
+                yield Entry(self._paths[number], os.fsdecode(name), bool(mask & _DELETE), bool(mask & _ISDIR))
             elif mask & _IGNORED:  # the directory is gone
                 self._paths.pop(number, None)
             elif mask & _OVERFLOW:

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from boxtrace.containers.runtime import Beside, RuntimeContainer
-from boxtrace.containers.table import ProcessTable
+from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.units import Pid
 
-__all__ = ["find_beside"]
+__all__ = ["Besides", "Birth"]
 
-_GENERATIONS = 6
-"""Between a container's first process and the one beside it: the steps in which runc clones, and runc itself."""
+_MOST_KNOWN = 4096
 
 
-def find_beside(runtimes: Sequence[Beside], processes: ProcessTable, init: Pid) -> tuple[str, RuntimeContainer] | None:
-    """Return whose container a first process is, and what is known of it; None where nobody is beside it any more.
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A process that has come into namespaces of its own, as it was in that moment.
 
-    The process beside it is one of those from which the first process descends, in the pid namespace of the first one's
-    parent: further out it is beside a container around this one.
+    :ivar ancestors: from whom it descends, the nearest first, all in the pid namespace of that one: further out they
+        are beside a container around this one. Some may be gone by now.
     """
-    task = processes.task(init)
-    around = None
-    for _ in range(_GENERATIONS):
-        task = None if task is None else processes.task(task.ppid)
-        if task is None:
-            break
-        try:
-            space = (processes.proc / str(task.pid) / "ns/pid").readlink()
-        except OSError:
-            break
-        around = around or space
-        if space != around:
-            break
-        for runtime in runtimes:
-            told = runtime.born(processes, task, init)
-            if told is not None:
-                return runtime.name, told
-    return None
+
+    pid: Pid
+    ancestors: tuple[Task, ...] = ()
+
+
+class Besides:
+    """Finds the process beside a newborn. Who was found not to be beside anything is not looked at again."""
+
+    def __init__(self, runtimes: Sequence[Beside]) -> None:
+        self._runtimes = runtimes
+        self._known: dict[Task, tuple[Beside, ...]] = {}
+
+    def of(self, processes: ProcessTable, task: Task) -> tuple[Beside, ...]:
+        """Return the runtimes that keep such a process beside each container."""
+        found = self._known.get(task)
+        if found is None:
+            found = tuple(runtime for runtime in self._runtimes if runtime.keeps(processes, task))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[task] = found
+        return found
+
+    def find(self, processes: ProcessTable, birth: Birth) -> tuple[str, RuntimeContainer] | None:
+        """Return whose container a first process is, and what is known of it; None where nobody is beside it."""
+        for task in birth.ancestors:
+            for runtime in self.of(processes, task):
+                told = runtime.born(processes, task, birth.pid)
+                if told is not None:
+                    return runtime.name, told
+        return None

@@ -73,6 +73,7 @@ class Hierarchies:
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
+        self._by_name: dict[str, list[CgroupMount]] = {}
 
     @cached_property
     def _mounts(self) -> list[CgroupMount]:
@@ -81,23 +82,33 @@ class Hierarchies:
         except OSError:
             return []
 
+    def _mounted(self, hierarchy: str) -> list[CgroupMount]:
+        found = self._by_name.get(hierarchy)
+        if found is None:
+            wanted = frozenset() if hierarchy == CGROUP2 else frozenset(hierarchy.split(","))
+            found = [item for item in self._mounts if (item.controllers >= wanted if wanted else not item.controllers)]
+            self._by_name[hierarchy] = found
+        return found
+
     def directory(self, cgroup: Cgroup) -> Path | None:
         """Return where the cgroup's directory is mounted here, None where its hierarchy or that part of it is not."""
-        wanted = frozenset() if cgroup.hierarchy == CGROUP2 else frozenset(cgroup.hierarchy.split(","))
+        path = self._path(cgroup)
+        return None if path is None else Path(path)
+
+    def _path(self, cgroup: Cgroup) -> str | None:
         if cgroup.path.startswith("/.."):
             return None
-        for mount in self._mounts:
-            same = mount.controllers >= wanted if wanted else not mount.controllers
-            if same and Cgroup("", mount.root).contains(Cgroup("", cgroup.path)):
-                return mount.directory / cgroup.path[len(mount.root) :].lstrip("/")
+        for mount in self._mounted(cgroup.hierarchy):
+            if mount.root in ("/", cgroup.path) or cgroup.path.startswith(mount.root + "/"):
+                return f"{mount.directory}/{cgroup.path[len(mount.root) :].lstrip('/')}"
         return None
 
     def with_id(self, cgroup: Cgroup) -> Cgroup:
         """Return the cgroup with the inode number of its directory, which is the kernel's id of the cgroup."""
-        directory = self.directory(cgroup)
+        directory = self._path(cgroup)
         if directory is None:
             return cgroup
         try:
-            return Cgroup(cgroup.hierarchy, cgroup.path, CgroupId(directory.stat().st_ino))
+            return Cgroup(cgroup.hierarchy, cgroup.path, CgroupId(Path(directory).stat().st_ino))
         except OSError:
             return cgroup

@@ -17,7 +17,7 @@ from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.containers.text import clean, is_safe_id
 from boxtrace.units import Pid
 
-__all__ = ["Monitored", "born_beside", "monitored", "parse_arguments", "stored_image"]
+__all__ = ["Monitored", "born_beside", "is_conmon", "monitored", "parse_arguments", "stored_image"]
 
 _VALUES = {
     "-c": "id",
@@ -67,9 +67,14 @@ def monitored(processes: ProcessTable) -> Iterator[Monitored]:
             yield _describe(processes, monitor, told, _init(processes, monitor.pid, told))
 
 
+def is_conmon(task: Task) -> bool:
+    """Tell whether a process is one."""
+    return task.name == _COMM
+
+
 def born_beside(manager: str, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
     """Return a container that was born beside a conmon of this manager."""
-    told = parse_arguments(processes.arguments(monitor.pid)) if monitor.name == _COMM else None
+    told = parse_arguments(processes.arguments(monitor.pid))
     found = None if told is None else _describe(processes, monitor, told, init)
     return found.container if found is not None and found.manager == manager else None
 

@@ -122,12 +122,15 @@ class Containerd:
 
     def kept(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return what the bundles tell, of the daemons that were there when it was asked last."""
-        found = []
-        for bundle in (task for state in self._known for task in directories(f"{state}/{_TASKS}/*/*")):
-            init = _init(bundle, processes)
-            if init is not None and is_safe_id(bundle.name):
-                found.append(describe_bundle(bundle.name, bundle_notes(bundle), init))
-        return found
+        bundles = (task for state in self._known for task in directories(f"{state}/{_TASKS}/*/*"))
+        return [task for bundle in bundles if (task := self.kept_in(bundle, processes)) is not None]
+
+    def kept_in(self, directory: Path, processes: ProcessTable) -> RuntimeContainer | None:
+        """Return what one bundle tells; None where its task does not run."""
+        init = _init(directory, processes)
+        if init is None or not is_safe_id(directory.name):
+            return None
+        return describe_bundle(directory.name, bundle_notes(directory), init)
 
 
 def _configured(processes: ProcessTable) -> Iterator[_Place]:

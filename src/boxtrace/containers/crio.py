@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxtrace.containers.conmon import born_beside, monitored
+from boxtrace.containers.conmon import born_beside, is_conmon, monitored
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.units import Pid
@@ -21,6 +21,10 @@ class Crio:
         if not found:
             raise RuntimeAbsentError("cri-o: no container runs")
         return found
+
+    def keeps(self, processes: ProcessTable, task: Task) -> bool:
+        """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""
+        return is_conmon(task)
 
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""

@@ -156,17 +156,20 @@ class EngineEvents:
     """The events of a daemon's containers. Iteration waits for the next one, and ends with the connection.
 
     :param since: also tell of events from this time on, as far as the daemon remembers them; seconds, CLOCK_REALTIME.
+    :param until: end with those of this time, or when the daemon does not answer for some seconds; None: never.
     :raises RuntimeAbsentError: as :func:`list_by_api`.
     :raises RuntimeFailedError: as :func:`list_by_api`.
     """
 
-    def __init__(self, runtime: str, address: str, *, since: float) -> None:
+    def __init__(self, runtime: str, address: str, *, since: float, until: float | None = None) -> None:
         self._runtime = runtime
         self._since_ns = int(since * 1_000_000_000)
         self._client = _connect(runtime, address)
         try:
-            self._client.timeout = None  # type: ignore[assignment]  # requests' word for no limit
-            self._stream = self._client.events(decode=True, filters={"type": "container"}, since=int(since))
+            if until is None:
+                self._client.timeout = None  # type: ignore[assignment]  # requests' word for no limit
+            wanted = {"type": "container"}
+            self._stream = self._client.events(decode=True, filters=wanted, since=int(since), until=_moment(until))
             self._client.timeout = _TIMEOUT_SECONDS
         except _errors() as error:
             self._client.close()
@@ -190,6 +193,11 @@ class EngineEvents:
         """End the iteration, from any thread."""
         with suppress(AttributeError, *_errors()):  # the SDK's stream cannot be closed twice
             self._stream.close()
+
+
+def _moment(seconds: float | None) -> Any:
+    """Return a time as daemons take it, but the SDK does not say: whole seconds would end before what was last."""
+    return None if seconds is None else f"{seconds:.9f}"
 
 
 def _errors() -> tuple[type[Exception], ...]:

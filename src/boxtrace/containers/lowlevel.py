@@ -29,13 +29,14 @@ class Runc:
     """
 
     name = "runc"
+    _FILE = "state.json"
 
     def __init__(self, roots: tuple[str, ...] = ("/run/runc", "/run/user/*/runc", "/tmp/runc")) -> None:
         self._roots = roots
 
     def watched(self, processes: ProcessTable) -> tuple[tuple[str, str], ...]:
         """Return where containers appear: patterns of directories, and the file of a container that tells of it."""
-        return tuple((root, "state.json") for root in self._roots)
+        return tuple((root, self._FILE) for root in self._roots)
 
     def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
@@ -43,20 +44,25 @@ class Runc:
 
     def kept(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return what its files tell: all that there is."""
-        return _read(self.name, self._roots, "state.json", _runc_state, processes)
+        return _read_all(self.name, self._roots, self._FILE, _runc_state, processes)
+
+    def kept_in(self, directory: Path, processes: ProcessTable) -> RuntimeContainer | None:
+        """Return what is kept of one container."""
+        return _read(directory / self._FILE, _runc_state, processes)
 
 
 class Crun:
     """The containers of crun, as :class:`Runc`."""
 
     name = "crun"
+    _FILE = "status"
 
     def __init__(self, roots: tuple[str, ...] = ("/run/crun", "/run/user/*/crun")) -> None:
         self._roots = roots
 
     def watched(self, processes: ProcessTable) -> tuple[tuple[str, str], ...]:
         """Return where containers appear: patterns of directories, and the file of a container that tells of it."""
-        return tuple((root, "status") for root in self._roots)
+        return tuple((root, self._FILE) for root in self._roots)
 
     def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
@@ -64,7 +70,11 @@ class Crun:
 
     def kept(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return what its files tell: all that there is."""
-        return _read(self.name, self._roots, "status", _crun_state, processes)
+        return _read_all(self.name, self._roots, self._FILE, _crun_state, processes)
+
+    def kept_in(self, directory: Path, processes: ProcessTable) -> RuntimeContainer | None:
+        """Return what is kept of one container."""
+        return _read(directory / self._FILE, _crun_state, processes)
 
 
 def _runc_state(state: Mapping[str, Any]) -> _State:
@@ -79,23 +89,22 @@ def _crun_state(state: Mapping[str, Any]) -> _State:
     return state.get("pid"), state.get("process-start-time"), bundle if isinstance(bundle, str) else None
 
 
-def _read(
+def _read_all(
     runtime: str, roots: tuple[str, ...], file: str, parse: Callable[[Mapping[str, Any]], _State], table: ProcessTable
 ) -> list[RuntimeContainer]:
     states = [path for root in roots for path in directories(f"{root}/*/{file}")]
     if not states:
         raise RuntimeAbsentError(f"{runtime}: no container runs")
-    found = []
-    for path in states:
-        identifier = path.parent.name
-        pid, start, bundle = parse(mapping(read_json(path)))
-        task = table.task(pid) if isinstance(pid, int) else None
-        alive = task is not None and (not isinstance(start, int) or task.start == start * TICK_NS)
-        if not is_safe_id(identifier):
-            continue
-        notes = bundle_notes(Path(bundle)) if bundle is not None else {}
-        init = task.pid if alive and task is not None else None
-        found.append(
-            RuntimeContainer(identifier, clean(identifier), "running" if alive else "stopped", init, labels=notes)
-        )
-    return found
+    return [container for path in states if (container := _read(path, parse, table)) is not None]
+
+
+def _read(path: Path, parse: Callable[[Mapping[str, Any]], _State], table: ProcessTable) -> RuntimeContainer | None:
+    identifier = path.parent.name
+    if not is_safe_id(identifier):
+        return None
+    pid, start, bundle = parse(mapping(read_json(path)))
+    task = table.task(pid) if isinstance(pid, int) else None
+    alive = task is not None and (not isinstance(start, int) or task.start == start * TICK_NS)
+    notes = bundle_notes(Path(bundle)) if bundle is not None else {}
+    init = task.pid if alive and task is not None else None
+    return RuntimeContainer(identifier, clean(identifier), "running" if alive else "stopped", init, labels=notes)

@@ -30,15 +30,22 @@ class Lxc:
         found = []
         for task in processes.tasks.values():
             # Its kernel name is that of what forked it (lxc-start, python3, ...) or "lxc monitor", cut.
-            title = " ".join(processes.arguments(task.pid)) if processes.children(task.pid) else ""
-            name = parse_title(title)
+            name = _title(processes, task.pid) if processes.children(task.pid) else None
             if name is not None:
                 found.append(RuntimeContainer(name, name, "running", processes.children(task.pid)[0].pid))
         if not found:
             raise RuntimeAbsentError("lxc: no container runs")
         return found
 
+    def keeps(self, processes: ProcessTable, task: Task) -> bool:
+        """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""
+        return _title(processes, task.pid) is not None
+
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""
-        name = parse_title(" ".join(processes.arguments(monitor.pid)))
+        name = _title(processes, monitor.pid)
         return None if name is None else RuntimeContainer(name, name, "running", init)
+
+
+def _title(processes: ProcessTable, pid: Pid) -> str | None:
+    return parse_title(" ".join(processes.arguments(pid)))

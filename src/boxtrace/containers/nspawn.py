@@ -55,9 +55,13 @@ class Nspawn:
             raise RuntimeAbsentError("systemd-nspawn: no container runs")
         return found
 
+    def keeps(self, processes: ProcessTable, task: Task) -> bool:
+        """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""
+        return task.name == _COMM
+
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""
-        name = machine_name(processes.arguments(monitor.pid)) if monitor.name == _COMM else None
+        name = machine_name(processes.arguments(monitor.pid))
         return None if name is None else RuntimeContainer(name, name, "running", init)
 
 

@@ -23,15 +23,17 @@ def read_json(path: Path) -> Any:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            content = file.read(_LIMIT + 1)
-            return json.loads(content) if len(content) <= _LIMIT else None
-        except (OSError, ValueError, RecursionError):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
+        content = b""
+        while len(content) <= _LIMIT and (more := os.read(descriptor, _LIMIT)):
+            content += more
+        return json.loads(content) if len(content) <= _LIMIT else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def mapping(value: object) -> Mapping[str, Any]:

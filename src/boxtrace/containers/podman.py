@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from boxtrace.containers.conmon import born_beside, monitored
+from boxtrace.containers.conmon import born_beside, is_conmon, monitored
 from boxtrace.containers.engine import list_by_api
 from boxtrace.containers.oci import directories
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
@@ -48,6 +48,10 @@ class Podman:
         if not found:
             raise failure or RuntimeAbsentError("podman: no container runs")
         return list(found.values())
+
+    def keeps(self, processes: ProcessTable, task: Task) -> bool:
+        """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""
+        return is_conmon(task)
 
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""

@@ -27,6 +27,7 @@ __all__ = [
     "parse_stat",
     "pid_ns_ancestors",
     "read_process",
+    "read_text",
     "thread_ids",
     "within",
 ]
@@ -39,6 +40,8 @@ TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """How coarse the kernel tells times of birth, in ns."""
 
 _PROC = Path("/proc")
+_READ = 1 << 16
+_IDS = ("NStgid:", "Uid:", "Gid:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,16 @@ def read_process(pid: int, proc: Path = _PROC) -> Process | None:
     :raises PermissionError: the process belongs to another user, and its namespaces are not ours to read.
     """
     try:
-        directory = os.open(proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(f"{proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
         return None
     try:
-        name, ppid, start = parse_stat(_read(directory, "stat"))
-        status = dict(line.partition(":")[::2] for line in _read(directory, "status").splitlines())
+        name, ppid, start = parse_stat(read_text("stat", directory))
+        lines = read_text("status", directory).splitlines()
+        status = dict(line.split(":", 1) for line in lines if line.startswith(_IDS))
         vpids = _numbers(status, "NStgid") or (pid,)
         (uid, *_), (gid, *_) = _numbers(status, "Uid") or (None,), _numbers(status, "Gid") or (None,)
-        cgroups = tuple(parse_cgroups(_read(directory, "cgroup")))
+        cgroups = tuple(parse_cgroups(read_text("cgroup", directory)))
         # Last: who still has its namespaces was whole when the rest was read.
         namespaces = Namespaces(*(_namespace(directory, kind) for kind in Namespaces.names()))
         return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid)
@@ -114,10 +118,20 @@ def thread_ids(pid: int, proc: Path = _PROC) -> list[tuple[int, ...]]:
     return sorted(found)
 
 
-def _read(directory: int, name: str) -> str:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    with open(descriptor, encoding="utf-8", errors="backslashreplace") as file:
-        return file.read()
+def read_text(path: str, directory: int | None = None) -> str:
+    """Return the content of one of the kernel's small files: many are read while a container starts.
+
+    :param directory: a descriptor of that which the path begins at.
+    :raises OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        data = b""
+        while more := os.read(descriptor, _READ):
+            data += more
+    finally:
+        os.close(descriptor)
+    return data.decode(errors="backslashreplace")
 
 
 def _numbers(status: Mapping[str, str], name: str) -> tuple[int, ...]:
@@ -131,7 +145,7 @@ def _namespace(directory: int, kind: str) -> NamespaceInum:
         # The kernel has no such namespace type, or the process is exiting and has left it.
         return NamespaceInum(0)
     except PermissionError:
-        _read(directory, "stat")  # of a process that is gone the kernel says "permission denied" for the link alone
+        read_text("stat", directory)  # of a process that is gone the kernel says "permission denied" for the link alone
         raise
     return NamespaceInum(int(target[target.index("[") + 1 : -1]))
 
@@ -155,7 +169,7 @@ def pid_ns_ancestors(pid: int, proc: Path = _PROC) -> tuple[NamespaceInum, ...] 
     both when the process ends while its link is followed (proc_ns_get_link in fs/proc/namespaces.c).
     """
     try:
-        descriptor = os.open(proc / str(pid) / "ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{proc}/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     found: list[NamespaceInum] = []

@@ -43,10 +43,13 @@ class Beside(Protocol):
     def name(self) -> str:
         """As of :class:`Runtime`."""
 
+    def keeps(self, processes: ProcessTable, task: Task) -> bool:
+        """Tell whether a process looks like one that it keeps beside a container."""
+
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that has just been born, if it is this runtime's.
 
-        :param monitor: one of the processes from which the first process descends.
+        :param monitor: one of the processes from which the first process descends, which it may keep.
         :param init: its first process, which may not have executed anything yet.
         """
 

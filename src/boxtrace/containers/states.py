@@ -51,16 +51,21 @@ class StateDirectories:
         self._ask(processes)
         self._refresh(quiet=True)
 
-    def follow(self, seconds: float) -> set[str]:
-        """Wait for something to happen, for so long at most; return the runtimes that have new states to be read."""
-        written = {entry.path for entry in self._watch.wait(seconds) if self._take(entry)}
+    def wait(self, seconds: float) -> None:
+        """Wait for something to happen, for so long at most."""
+        self._watch.poll(seconds)
+
+    def follow(self, seconds: float) -> dict[Path, str]:
+        """Wait for something to happen, for so long at most; return the containers that have new states to be read.
+
+        :returns: the directory of each, with the name of its runtime.
+        """
+        written = [found for entry in self._watch.wait(seconds) if (found := self._take(entry)) is not None]
         if self._watch.missed:
             self._watch.missed = False
             self._refresh()
-            return {runtime.name for runtime in self._runtimes}
-        return {
-            self._roots[root] for path in written for root in (path.parent, path.parent.parent) if root in self._roots
-        }
+            written = list(self._present)
+        return {path: self._roots[path.parent] for path in written}
 
     @property
     def refused(self) -> int:
@@ -105,33 +110,30 @@ class StateDirectories:
         for path in found - self._present:
             self._appeared(path, quiet=quiet)
 
-    def _take(self, entry: Entry) -> bool:
-        """Note what happened; return whether a container's state was written."""
-        path = entry.path
-        if path.parent in self._roots:
+    def _take(self, entry: Entry) -> Path | None:
+        """Note what happened; return the directory of a container whose state was written."""
+        directory = entry.directory
+        if directory in self._roots:
+            path = directory / entry.name
             if entry.is_directory and entry.gone:
                 self._vanished(path)
             elif entry.is_directory and path not in self._present:
                 self._appeared(path)
-                return self._has_state(path)
-            return False
-        if path.parent in self._present:
-            return not entry.gone and path.name in self._files
-        if entry.is_directory and not entry.gone:
+                return path if path in self._present and self._has_state(path) else None
+        elif directory in self._present:
+            return directory if entry.name in self._files else None
+        elif entry.is_directory and not entry.gone:
             self._refresh()
-        return False
+        return None
 
     def _has_state(self, path: Path) -> bool:
-        try:
-            return any((path / name).exists() for name in self._files)
-        except OSError:
-            return False  # it is not ours to look into
+        return any(os.access(f"{path}/{name}", os.F_OK) for name in self._files)
 
     def _appeared(self, path: Path, *, quiet: bool = False) -> None:
         if not is_safe_id(path.name):
             return
         self._present.add(path)
-        self._watch.add(path)
+        self._watch.add(path, files=True)
         if not quiet:
             self._event("create", path)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from boxtrace.containers.proc import parse_stat
+from boxtrace.containers.proc import parse_stat, read_text
 from boxtrace.units import Nanoseconds, Pid
 
 __all__ = ["ProcessTable", "Task"]
@@ -50,7 +50,7 @@ class ProcessTable:
 
     def _read(self, pid: Pid) -> Task | None:
         try:
-            name, ppid, start = parse_stat((self.proc / str(pid) / "stat").read_text(errors="replace"))
+            name, ppid, start = parse_stat(read_text(f"{self.proc}/{pid}/stat"))
         except (OSError, ValueError):
             return None
         return Task(pid, name, ppid, start)
@@ -73,10 +73,10 @@ class ProcessTable:
     def arguments(self, pid: Pid) -> list[str]:
         """Return the command line of a process; empty when it has none or is gone."""
         try:
-            content = (self.proc / str(pid) / "cmdline").read_bytes()
+            content = read_text(f"{self.proc}/{pid}/cmdline")
         except OSError:
             return []
-        return [part.decode("utf-8", "replace") for part in content.removesuffix(b"\0").split(b"\0")] if content else []
+        return content.removesuffix("\0").split("\0") if content else []
 
     def path(self, pid: Pid, path: str) -> Path:
         """Return where a path that a process uses is found from here."""

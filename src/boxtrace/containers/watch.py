@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import TypeAlias
 
 from boxtrace.containers._containerd_api import ContainerdEvents, list_by_containerd
-from boxtrace.containers.beside import find_beside
+from boxtrace.containers.beside import Besides, Birth
 from boxtrace.containers.containerd import Containerd, describe_bundle
 from boxtrace.containers.crio import Crio
 from boxtrace.containers.discovery import RUNTIMES
 from boxtrace.containers.docker import Docker, socket_address
-from boxtrace.containers.engine import EngineEvents, list_by_api
+from boxtrace.containers.engine import EngineEvent, EngineEvents, list_by_api
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.join import Joiner
 from boxtrace.containers.lowlevel import Crun, Runc
@@ -31,7 +31,6 @@ from boxtrace.containers.model import Container
 from boxtrace.containers.nspawn import Nspawn
 from boxtrace.containers.podman import Podman
 from boxtrace.containers.runtime import (
-    Beside,
     Runtime,
     RuntimeAbsentError,
     RuntimeContainer,
@@ -40,13 +39,16 @@ from boxtrace.containers.runtime import (
 from boxtrace.containers.states import StateDirectories
 from boxtrace.containers.table import ProcessTable
 from boxtrace.errors import OutputError
-from boxtrace.units import Pid
+from boxtrace.threads import stand_back
 
 __all__ = ["ContainerWatch", "engine_addresses"]
 
 _WRITE_SECONDS = 0.5
 _RETRY_SECONDS = 5.0
 _STATE_SECONDS = 0.25
+_BATCH_SECONDS = 0.05
+_TOLD_SECONDS = 1.0
+"""How long after the kernel told of a first program directories wait for the next: it tells when to look at them."""
 _HINT_SECONDS = 0.05
 _SAME_NS = 1_000_000_000
 """How much the times of one end may differ that a runtime tells in different ways."""
@@ -54,6 +56,7 @@ _SAME_NS = 1_000_000_000
 _REST = 10
 """How many times longer than a look takes nobody looks again, whatever happens: it takes a tenth of a CPU at most."""
 _DIRECTORIES = "directories of runc, crun and containerd"
+_BESIDE = "processes beside containers"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
 
 _Stream: TypeAlias = EngineEvents | ContainerdEvents
@@ -95,7 +98,7 @@ class ContainerWatch:
         record: Callable[[Iterable[Container]], None] | None,
         known: Iterable[Container] = (),
         *,
-        tell: Callable[[ContainerEvent], None] | None = None,
+        tell: Callable[[Iterable[ContainerEvent]], None] | None = None,
         engines: Mapping[str, str] | None = None,
         runtimes: Sequence[Runtime] | None = None,
         since: float | None = None,
@@ -116,7 +119,7 @@ class ContainerWatch:
         self._warned: set[str] = set()
         self._proc = proc
         self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
-        self._beside: list[Beside] = [item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)]
+        self._besides = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
         self._joiner = Joiner(proc)
         self._lock = threading.Lock()
         self._news: dict[tuple[str, str, int | None], Container] = {}
@@ -125,6 +128,10 @@ class ContainerWatch:
         self._stop = threading.Event()
         self._streams: set[_Stream] = set()
         self._states_told: set[str] = set()
+        self._following = threading.Lock()
+        self._states: tuple[StateDirectories, list[ContainerEvent]] | None = None
+        self._unread: set[tuple[str, str]] = set()
+        self._noticed = -_TOLD_SECONDS
         self._threads: list[threading.Thread] = []
         self.failure: OutputError | None = None
 
@@ -177,9 +184,19 @@ class ContainerWatch:
         with self._lock:
             return tuple(self._known.values())
 
+    @property
+    def follows_directories(self) -> bool:
+        """Whether containers that come from now on are heard of by their directories."""
+        with self._following:
+            return self._states is not None
+
     def _begin(self, target: Callable[..., None], *arguments: str) -> None:
+        def stand_back_and_run() -> None:
+            stand_back()
+            target(*arguments)
+
         # Daemons, so that a runtime that hangs cannot keep the process from ending after an error.
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        thread = threading.Thread(target=stand_back_and_run, name=target.__name__, daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -200,10 +217,12 @@ class ContainerWatch:
             for there in there_now():
                 if there.init_pid is not None:
                     self._take(runtime, there)
+            newest = int(self._since * 1e9)
             for told in stream if not self._stop.is_set() else ():
-                self._told(told.event)
-                if told.container is not None:
-                    self._take(runtime, told.container)
+                newest = max(newest, told.event.time or 0)
+                self._take_event(runtime, told)
+            if self._stop.is_set() and isinstance(stream, EngineEvents):
+                self._catch_up(runtime, address, newest)
         finally:
             self._since = time.time()
             with self._lock:
@@ -211,6 +230,17 @@ class ContainerWatch:
                 if not self._stop.is_set():  # it has told all: what directories still tell is no news
                     self._states_told -= {state}
             stream.close()
+
+    def _take_event(self, runtime: str, told: EngineEvent) -> None:
+        self._told([told.event])
+        if told.container is not None:
+            self._take(runtime, told.container)
+
+    def _catch_up(self, runtime: str, address: str, newest: int) -> None:
+        """Take what a daemon has told of until now, and what of that has not reached its stream yet: it may be busy."""
+        for told in EngineEvents(runtime, address, since=newest / 1e9 - 1, until=time.time()):
+            if (told.event.time or 0) > newest:
+                self._take_event(runtime, told)
 
     def _connect(self, runtime: str, address: str) -> tuple[_Stream, Callable[[], list[RuntimeContainer]], str]:
         """Return a daemon's stream of events, what lists its containers, and (of a containerd) its state directory."""
@@ -241,58 +271,111 @@ class ContainerWatch:
     def _watch_states(self) -> None:
         """Look at containers when their runtime writes down their first process, before that runs their program."""
         states = None
+        heard: list[ContainerEvent] = []
         with self._surviving(_DIRECTORIES):
-            states = StateDirectories(self._state_runtimes, ProcessTable(self._proc), self._told, self._is_told)
+            states = StateDirectories(self._state_runtimes, ProcessTable(self._proc), heard.append, self._is_told)
         if states is None:
             return  # the slower look finds what lives long enough
-        looked = time.monotonic()
+        with self._following:
+            self._states = states, heard
         while not self._stop.is_set():
             with self._surviving(_DIRECTORIES):
-                written = states.follow(_STATE_SECONDS)
-                for runtime in self._state_runtimes if written else ():
-                    if runtime.name in written:
-                        self._take_states(runtime)
-                if time.monotonic() - looked >= self._look_seconds:
-                    looked = time.monotonic()
-                    states.refresh(ProcessTable(self._proc))
+                if time.monotonic() - self._noticed < _TOLD_SECONDS:
+                    self._stop.wait(_BATCH_SECONDS)
+                else:
+                    states.wait(_STATE_SECONDS)
+                self._follow_states()
             if states.refused:
                 self._warn_once("refused", f"{_DIRECTORIES}: {_REFUSED}")
         with self._surviving(_DIRECTORIES):
-            while states.follow(0):
+            while self._follow_states():
                 pass
-            states.refresh(ProcessTable(self._proc))
-        states.close()
+            self._follow_states(refresh=ProcessTable(self._proc))
+        with self._following:
+            self._states = None
+            states.close()
 
-    def _told(self, event: ContainerEvent) -> None:
-        """Pass on what a runtime told, if none told of that container that uses this one, and knows more."""
+    def _follow_states(self, *, refresh: ProcessTable | None = None, tell: bool = True) -> bool:
+        """Take what has happened in the directories; return whether states were written.
+
+        :param refresh: look for directories of runtimes that were not there before, too; of these processes.
+        :param tell: pass on what was heard; later if not, when a container does not wait to be looked at.
+        """
+        with self._following:
+            if self._states is None:
+                return False
+            states, heard = self._states
+            before = len(heard)
+            written = states.follow(0)
+            if refresh is not None:
+                states.refresh(refresh)
+            self._unread |= {(event.runtime, event.id) for event in heard[before:] if event.kind == "create"}
+            for directory, name in written.items():
+                self._take_state(directory, name)
+            for event in heard[before:]:
+                if event.kind == "remove" and (event.runtime, event.id) in self._unread:
+                    self._take_unread(event)
+            if tell:
+                self._told(heard)
+                heard.clear()
+        return bool(written)
+
+    def _told(self, events: Iterable[ContainerEvent]) -> None:
+        """Pass on what runtimes told, if none told of that container that uses this one, and knows more."""
+        news = []
         with self._lock:
-            rank = self._told_by.setdefault(event.id, _rank(event.runtime))
-            self._told_by[event.id] = min(rank, _rank(event.runtime))
-        if self._tell is None or self.failure is not None or rank < _rank(event.runtime):
+            for event in events:
+                rank = self._told_by.setdefault(event.id, _rank(event.runtime))
+                self._told_by[event.id] = min(rank, _rank(event.runtime))
+                if rank >= _rank(event.runtime):
+                    news.append(event)
+        if not news or self._tell is None or self.failure is not None:
             return
-        with self._surviving(f"what {event.runtime} told"):
+        with self._surviving("what runtimes told"):
             try:
-                self._tell(event)
+                self._tell(news)
             except OutputError as error:
                 self.failure = error
 
-    def notice(self, born: Iterable[Pid] = ()) -> None:
-        """Look soon: the kernel has told that a container may have been born. From any thread.
+    def notice(self, born: Iterable[Birth] = (), executed: Iterable[Birth] = ()) -> None:
+        """Take what the kernel has told of containers that may have been born. Not from two threads at once.
+
+        All processes are looked at soon if somebody is beside one of those: other runtimes tell of theirs elsewhere.
 
         :param born: first processes of pid namespaces. Who is beside them is looked for at once: both may be gone soon.
+        :param executed: processes that have executed their first program in namespaces of their own.
         """
-        for init in born:
-            with self._surviving("processes beside containers"):
-                found = find_beside(self._beside, ProcessTable(self._proc), init)
+        processes = ProcessTable(self._proc)
+        for birth in born:
+            with self._surviving(_BESIDE):
+                found = self._besides.find(processes, birth)
                 if found is not None:
                     self._take(*found)
-        self._hint.set()
+        if executed:  # its runtime has written down who it is, before that
+            self._noticed = time.monotonic()
+            with self._surviving(_DIRECTORIES):
+                self._follow_states(tell=False)
+        with self._surviving(_BESIDE):
+            if any(self._besides.of(processes, task) for birth in (*born, *executed) for task in birth.ancestors):
+                self._hint.set()
 
-    def _take_states(self, runtime: Containerd | Runc | Crun) -> None:
-        """Take what a runtime's files tell; no daemon is asked, and not every process is looked at."""
-        with self._surviving(f"containers of {runtime.name}"), suppress(RuntimeAbsentError):
-            for container in runtime.kept(ProcessTable(self._proc)):
-                self._take(runtime.name, container)
+    def _take_state(self, directory: Path, name: str) -> None:
+        """Take what a runtime keeps of a container; no daemon is asked, and no other process is looked at."""
+        for runtime in self._state_runtimes:
+            if runtime.name == name:
+                with self._surviving(f"containers of {name}"):
+                    container = runtime.kept_in(directory, ProcessTable(self._proc))
+                    if container is not None:
+                        self._unread.discard((name, container.id))
+                        self._take(name, container)
+
+    def _take_unread(self, removed: ContainerEvent) -> None:
+        """Take a container of which nothing is known but that its directory was there: its cgroup tells who it was."""
+        self._unread.discard((removed.runtime, removed.id))
+        with self._lock:
+            told = self._told_by.get(removed.id, len(_RANKS)) < _rank(removed.runtime)
+        if not told:
+            self._take(removed.runtime, RuntimeContainer(removed.id, removed.name, "exited"))
 
     def _take_all(self, runtimes: Iterable[Runtime], processes: ProcessTable) -> set[tuple[str, str]]:
         """Take what these runtimes tell, and return whom they told of."""
@@ -321,6 +404,8 @@ class ContainerWatch:
         processes = ProcessTable(self._proc)
         if self._finds_engines and not self._stop.is_set():
             self._find_engines(processes)
+        with self._surviving(_DIRECTORIES):
+            self._follow_states(refresh=processes)
         seen = self._take_all(self._runtimes, processes)
         processes = ProcessTable(self._proc)
         names = {runtime.name for runtime in self._runtimes}

@@ -7,7 +7,7 @@ has entries without the last two fields.
 from __future__ import annotations
 
 import struct
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from boxtrace.errors import TraceFormatError
@@ -38,7 +38,17 @@ class IndexEntry:
 
     def pack(self) -> bytes:
         """Return the entry as it is in the file."""
-        return self._FORMAT.pack(*astuple(self))
+        return self._FORMAT.pack(
+            self.offset,
+            self.packet_size,
+            self.content_size,
+            self.timestamp_begin,
+            self.timestamp_end,
+            self.events_discarded,
+            self.stream_id,
+            self.stream_instance_id,
+            self.packet_seq_num,
+        )
 
 
 INDEX_HEADER = _HEADER.pack(_MAGIC, 1, 1, IndexEntry.SIZE)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from boxtrace.errors import BoxtraceError
+from boxtrace.threads import stand_back
 from boxtrace.units import Pid
 
 __all__ = ["StateDumper"]
@@ -74,6 +75,7 @@ class StateDumper:
             self._thread.join()
 
     def _run(self) -> None:
+        stand_back()
         due = math.inf if self._every is None else time.monotonic() + self._every
         again: deque[tuple[float, Pid]] = deque(maxlen=_MOST_ARRIVED)
         while True:

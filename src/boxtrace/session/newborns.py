@@ -17,6 +17,7 @@ from typing import Final
 from boxtrace.consumer.ringbuf import RingBuffer
 from boxtrace.consumer.tags import CuttingSink, TagLayout, TagLog
 from boxtrace.containers.model import UNKNOWN_RUNTIME, Container, Namespaces
+from boxtrace.containers.paths import possible_ids
 from boxtrace.containers.proc import host_pid_ns
 from boxtrace.containers.rules import ContainerRules
 from boxtrace.containers.text import clean, is_safe_id, shorten_id
@@ -88,9 +89,12 @@ def is_same(candidate: Candidate, container: Container) -> bool:
     if container.namespaces is not None and container.birth is not None:
         same = container.namespaces.pid == candidate.namespaces.pid
         return same and abs(container.birth - candidate.start) <= _CLOCK_TICK_NS
-    if len(container.id) < _LEAST_ID or not is_safe_id(container.id):
+    if not is_safe_id(container.id):
         return False
-    return any(container.id in name for name in candidate.cgroups)
+    if len(container.id) >= _LEAST_ID and any(container.id in name for name in candidate.cgroups):
+        return True
+    whose = (container.runtime, container.id)
+    return any(whose in possible_ids(name) for name in candidate.cgroups)
 
 
 def _is_named_by_id(container: Container) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from boxtrace.containers.beside import Birth
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.model import UNKNOWN_RUNTIME, Cgroup, Container
 from boxtrace.containers.watch import ContainerWatch
@@ -42,7 +43,7 @@ from boxtrace.session.targets import account_containers, make_probes
 from boxtrace.session.tracking import Tracking
 from boxtrace.session.user import UserDomain, UserTargets
 from boxtrace.session.user_events import COMMANDS, UserEvents
-from boxtrace.units import Nanoseconds, Pid
+from boxtrace.units import Nanoseconds
 from boxtrace.userspace.rings import Account
 from boxtrace.userspace.rules import EventRules
 
@@ -326,10 +327,10 @@ class _Recording:
         self._stack.enter_context(self._watch)
         watch = self._watch
 
-        def hear(born: Collection[Pid], executed: Collection[Pid]) -> None:
-            watch.notice(born)
+        def hear(born: Collection[Birth], executed: Collection[Birth]) -> None:
+            watch.notice(born, executed)
             if arrivals is not None:
-                arrivals.executed(executed)
+                arrivals.executed([birth.pid for birth in executed])
 
         telling = next(each for each in self._channels if each.tells_births)
         self._stack.callback(BirthHints(telling.programs.image, hear).close)
@@ -367,18 +368,21 @@ class _Recording:
                 self._told.tell(self._waiting.pop(key[:2], ()))
             self._told.describe(news, dump=dump)
 
-    def _tell(self, event: ContainerEvent) -> None:
-        """Keep what a runtime told; of a container that may not be wanted, until that is known."""
-        key = (event.runtime, event.id)
+    def _tell(self, events: Iterable[ContainerEvent]) -> None:
+        """Keep what runtimes told; of a container that may not be wanted, until that is known."""
         if self._told is None:
             return
         with self._naming:
-            if not self._tracking.targets.selection or key in self._covered:
-                self._told.tell([event])
-                return
-            while len(self._waiting) >= _MOST_WAITING:
-                self._waiting.pop(next(iter(self._waiting)))
-            self._waiting.setdefault(key, []).append(event)
+            now = []
+            for event in events:
+                key = (event.runtime, event.id)
+                if not self._tracking.targets.selection or key in self._covered:
+                    now.append(event)
+                    continue
+                while len(self._waiting) >= _MOST_WAITING:
+                    self._waiting.pop(next(iter(self._waiting)))
+                self._waiting.setdefault(key, []).append(event)
+            self._told.tell(now)
 
     def _as_first_seen(self, container: Container) -> Container:
         """Return the container with the identity that was told first: the kernel and procfs tell it differently."""

@@ -11,14 +11,18 @@ from test_store import EXITED, HOST_PID, NESTED, WEB
 
 from boxtrace.containers.engine import runtime_event
 from boxtrace.containers.events import ContainerEvent, from_values, to_values
-from boxtrace.containers.model import Container
+from boxtrace.containers.lowlevel import Crun
+from boxtrace.containers.model import Container, Namespaces
 from boxtrace.containers.states import StateDirectories
 from boxtrace.containers.table import ProcessTable
+from boxtrace.containers.watch import ContainerWatch
 from boxtrace.session.clock import monotonic_clock
 from boxtrace.session.container_stream import ContainerStream
+from boxtrace.session.newborns import Candidate, is_same
 from boxtrace.trace import open_trace
 from boxtrace.trace.told import read_told
-from boxtrace.units import NamespaceInum, Nanoseconds
+from boxtrace.units import NamespaceInum, Nanoseconds, Pid
+from support.recorder import until
 
 ID = "ab" * 32
 
@@ -163,3 +167,39 @@ def test_numbers_of_namespaces_are_unsigned() -> None:
     namespaces = replace(WEB.namespaces, pid=NamespaceInum(2**32 - 1)) if WEB.namespaces else None
     container = replace(WEB, namespaces=namespaces)
     assert from_values(to_values(container, Nanoseconds(0))) == container
+
+
+def test_a_container_that_nobody_was_in_time_to_look_at_is_known(tmp_path: Path) -> None:
+    records: list[Container] = []
+    told: list[ContainerEvent] = []
+    root = tmp_path / "crun"
+    root.mkdir()
+    with ContainerWatch(records.extend, engines={}, runtimes=[Crun((str(root),))], tell=told.extend) as watch:
+        until(lambda: watch.follows_directories)
+        for number in range(20):
+            (root / f"box-{number}").mkdir()
+            (root / f"box-{number}").rmdir()
+        (root / "read").mkdir()
+        (root / "read" / "status").write_text('{"pid": 4194305}')
+        until(lambda: "read" in {item.id for item in records})
+        (root / "read" / "status").unlink()
+        (root / "read").rmdir()
+    assert [item.id for item in records if item.id != "read"] == [f"box-{number}" for number in range(20)]
+    assert {(item.runtime, item.init_pid, item.name == item.id) for item in records} == {("crun", None, True)}
+    assert [event.id for event in told if event.kind == "remove"] == [*(f"box-{n}" for n in range(20)), "read"]
+
+
+@pytest.mark.parametrize(
+    ("identifier", "cgroup", "same"),
+    [
+        ("web", "web", True),
+        ("web", "crun-web.scope", True),
+        ("web", "web-2", False),
+        ("web", "", False),
+        (ID, f"x{ID}", True),
+    ],
+)
+def test_newborn_is_known_by_its_cgroup(identifier: str, cgroup: str, same: bool) -> None:
+    namespaces = Namespaces(*[NamespaceInum(7)] * 8)
+    newborn = Candidate(2, 0, Pid(5), Nanoseconds(1), False, Nanoseconds(1), namespaces, ("", cgroup))
+    assert is_same(newborn, Container("crun", identifier, identifier, "stopped")) is same

@@ -32,7 +32,7 @@ enum bt_limit {
 	BT_CGROUP_PATH = 1024, /* longest path of a cgroup, with its NUL; a power of two */
 	BT_TAGS = 8192,	       /* changes of the tag on one CPU that user space has not seen; a power of two */
 	BT_CGROUP_NAME = 112,  /* longest name of a cgroup's directory that user space is told, with its NUL */
-	BT_BIRTH_PATH = 480,   /* the same in what user space is told of it */
+	BT_ANCESTORS = 6,      /* of a newborn: the steps in which runc clones, runc itself, who started it */
 	BT_RULES = 64,	  /* event rules of a channel that are counted apart; a power of two; 0 is everything else */
 	BT_OWNERS = 1024, /* containers of which that is counted apart; 0 is everything else */
 	BT_NOWHERE = 1 << 30,  /* an index that no map has, nor if less than BT_RULES is added */
@@ -190,11 +190,8 @@ enum bt_cause {
 
 /* What user space is told at once, beside the events. */
 enum bt_birth_kind {
-	BT_BIRTH_CGROUP = 1, /* a cgroup was made: `cgroup`, `hierarchy`, `path` */
-	BT_BIRTH_PROCESS,    /* the first process of a pid namespace was forked */
-	BT_BIRTH_EXEC,	     /* a process executes its first program since it came into its namespaces */
-	BT_BIRTH_EXIT,	     /* the first process of a pid namespace has ended */
-	BT_BIRTH_REMOVAL,    /* a cgroup was removed */
+	BT_BIRTH_PROCESS = 1, /* the first process of a pid namespace was forked */
+	BT_BIRTH_EXEC,	      /* a process executes its first program since it came into its namespaces */
 };
 
 enum bt_cgroup_hierarchy {
@@ -212,7 +209,7 @@ enum bt_left_out {
 
 /* Flags: what becomes of births and deaths besides being recorded. */
 enum bt_births {
-	BT_BIRTHS_TOLD = 1,	 /* user space is told of them at once */
+	BT_BIRTHS_TOLD = 1,	 /* user space is told at once of those in enum bt_birth_kind */
 	BT_BIRTHS_ELSEWHERE = 2, /* those by clone are another channel's */
 };
 
@@ -595,17 +592,21 @@ struct bt_newborn {
 	unsigned int cause; /* enum bt_cause */
 };
 
-/* One entry of the ring `births`. A task's cgroup is that in the hierarchy of the recording. */
+/* A process from which another one descends. */
+struct bt_ancestor {
+	unsigned long long start; /* CLOCK_BOOTTIME */
+	unsigned int pid;	  /* 0: there is none */
+	unsigned int _pad;
+	char comm[16];
+};
+
+/* One entry of the ring `births`. */
 struct bt_birth {
-	unsigned long long time; /* CLOCK_MONOTONIC */
-	unsigned long long cgroup;
-	unsigned int hierarchy;
 	unsigned int kind; /* enum bt_birth_kind */
 	unsigned int pid;
-	unsigned int pid_ns;
-	char path[BT_BIRTH_PATH];
+	struct bt_ancestor ancestors[BT_ANCESTORS]; /* the nearest first, in the pid namespace of that one */
 };
-_Static_assert(sizeof(struct bt_birth) == 512, "no implicit padding");
+_Static_assert(sizeof(struct bt_birth) == 8 + BT_ANCESTORS * 32, "no implicit padding");
 
 /* An event that user space makes. */
 struct bt_emitted {

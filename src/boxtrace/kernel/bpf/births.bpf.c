@@ -9,7 +9,6 @@
  * runtime moves it before that (all do); cgroups.bpf.c sees every cgroup when it is made.
  */
 #include "namespaces.bpf.h"
-#include "notify.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "GPL";
@@ -24,17 +23,35 @@ static __always_inline bool is_init(struct pid *pid)
 	return pid && pid->level && pid_at(pid, pid->level, &ns) == 1;
 }
 
-static __noinline int notify_task(struct task_struct *task, u32 kind)
+/*
+ * Tell user space at once, whatever is recorded: only of what cannot wait, since the wakeup is the dearest part of it
+ * (an interrupt that the CPU sends to itself, and one for who waits).
+ */
+static __noinline int notify(struct task_struct *task, u32 kind)
 {
-	struct bt_birth *birth = notify_begin(kind);
-	struct pid_namespace *ns;
+	struct bt_birth *birth =
+		config.births & BT_BIRTHS_TOLD ? bpf_ringbuf_reserve(&births, sizeof(*birth), 0) : NULL;
+	struct pid_namespace *around, *ns;
 
 	if (!birth)
 		return 0;
-	innermost_pid(task, &ns);
-	birth->cgroup = BPF_CORE_READ(task_cgroup(task), kn, id);
+	birth->kind = kind;
 	birth->pid = task->tgid;
-	birth->pid_ns = ns_inum(ns);
+	task = untrusted(task)->real_parent;
+	innermost_pid(task, &around);
+	for (u32 i = 0; i < BT_ANCESTORS; i++) {
+		struct bt_ancestor *ancestor = &birth->ancestors[i];
+		struct task_struct *leader = task->group_leader;
+		const u64_alias *comm = (const u64_alias *)leader->comm;
+
+		innermost_pid(task, &ns);
+		ancestor->start = leader->start_boottime;
+		ancestor->pid = ns == around ? leader->pid : 0;
+		ancestor->_pad = 0;
+		((u64_alias *)ancestor->comm)[0] = comm[0];
+		((u64_alias *)ancestor->comm)[1] = comm[1];
+		task = leader->real_parent;
+	}
 	bpf_ringbuf_submit(birth, 0);
 	return 0;
 }
@@ -61,7 +78,7 @@ int BPF_PROG(task_born, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	mark_newborn(child, BT_CAUSE_CLONE);
 	if (first)
-		notify_task(child, BT_BIRTH_PROCESS);
+		notify(child, BT_BIRTH_PROCESS);
 	cpu = cpu_current(parent);
 	if (cpu && (cpu->selected || task_selected(child)))
 		record_namespaces(cpu, child, BT_CAUSE_CLONE);
@@ -135,7 +152,7 @@ int BPF_PROG(task_executes, struct task_struct *task, s32 old_tid, struct linux_
 	newborn->cause = BT_CAUSE_NONE;
 	if (!lives_apart(task))
 		return 0;
-	notify_task(task, BT_BIRTH_EXEC);
+	notify(task, BT_BIRTH_EXEC);
 	cpu = cpu_current(task);
 	if (cpu && cpu->selected)
 		record_execution(cpu, task, cause, binary->filename);
@@ -162,7 +179,6 @@ int task_ends(u64 *arguments)
 
 	if (untrusted(task)->signal->live.counter || !is_init(pid))
 		return 0;
-	notify_task(task, BT_BIRTH_EXIT);
 	cpu = cpu_current(task);
 	if (!cpu || !cpu->selected)
 		return 0;

@@ -7,7 +7,6 @@
  * (kernel/cgroup/cgroup.c, TRACE_CGROUP_PATH): only one of these programs runs at a time.
  */
 #define BT_INTERRUPTIBLE 0
-#include "notify.bpf.h"
 #include "record.bpf.h"
 #include <bpf/bpf_tracing.h>
 
@@ -98,30 +97,15 @@ static __noinline int record_cgroup(u32 kind, struct cgroup *cgroup, const char 
 	return 0;
 }
 
-static __noinline int notify_cgroup(u32 kind, struct cgroup *cgroup, const char *path)
-{
-	struct bt_birth *birth = notify_begin(kind);
-
-	if (!birth)
-		return 0;
-	birth->cgroup = cgroup->kn->id;
-	birth->hierarchy = cgroup->root->hierarchy_id;
-	bpf_probe_read_kernel_str(birth->path, sizeof(birth->path), path);
-	bpf_ringbuf_submit(birth, 0);
-	return 0;
-}
-
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(cgroup_mkdir, struct cgroup *cgroup, const char *path)
 {
-	notify_cgroup(BT_BIRTH_CGROUP, cgroup, path);
 	return record_cgroup(BT_EV_CGROUP_MKDIR, cgroup, path);
 }
 
 SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(cgroup_rmdir, struct cgroup *cgroup, const char *path)
 {
-	notify_cgroup(BT_BIRTH_REMOVAL, cgroup, path);
 	return record_cgroup(BT_EV_CGROUP_RMDIR, cgroup, path);
 }
 

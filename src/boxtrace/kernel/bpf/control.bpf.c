@@ -30,6 +30,7 @@ const volatile struct {
 	enum bt_births births;
 	struct bt_cgroup_key cgroup_key;
 	struct bt_birth birth;
+	struct bt_ancestor ancestor;
 } abi SEC(".rodata.abi") = {};
 
 /* Close the current packet of a CPU. Returns 1 if the ring has no free sub-buffer for the next one, else 0. */

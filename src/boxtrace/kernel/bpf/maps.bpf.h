@@ -70,7 +70,7 @@ BT_MAP(BPF_MAP_TYPE_ARRAY, probes, __uint(max_entries, BT_PROBES); __type(key, u
 BT_MAP(BPF_MAP_TYPE_ARRAY, tags, __uint(map_flags, BPF_F_MMAPABLE); __uint(max_entries, 1); __type(key, u32);
        __type(value, struct bt_tags););
 BT_MAP(BPF_MAP_TYPE_RINGBUF, candidates, __uint(max_entries, 1 << 18););
-/* Tells user space of births and deaths at once; when it is full, of some it does not. */
+/* Tells user space of births at once; when it is full, of some it does not. */
 BT_MAP(BPF_MAP_TYPE_RINGBUF, births, __uint(max_entries, 1 << 18););
 BT_MAP(BPF_MAP_TYPE_TASK_STORAGE, newborns, __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, int);
        __type(value, struct bt_newborn););

@@ -38,10 +38,13 @@ class TellMounts:
 
     def arrive(self, init: Pid) -> None:
         """Record the mounts of a container that is new, and what the host has beyond what was recorded of it."""
-        own, (viewer, host) = self._namespace(init), host_viewer(self._proc)
+        own = self._namespace(init)
+        if own is None:
+            return
+        viewer, host = host_viewer(self._proc)
         lines = self._lines(init)
         # A number that another one had before comes with other mounts.
-        if own is None or own == host or frozenset(lines) == self._told.get(own):
+        if own == host or frozenset(lines) == self._told.get(own):
             return
         self._record(own, lines)
         new = self._lines(viewer)
