@@ -12,6 +12,7 @@ import pytest
 
 from boxtrace.trace import open_trace
 from support.dockerd import Dockerd, docker_daemon
+from support.recorder import until
 
 __all__ = ["docker_daemon"]
 
@@ -63,11 +64,19 @@ def trace(
         docker_daemon.run("before", "sh", "-c", "while sleep 0.2; do :; done")
         told = json.loads(docker_daemon.docker("inspect", "before"))[0]
         with Recording(output, *events):
+            since = str(time.time())
             for program in PROGRAMS:
                 docker_daemon.run(f"short-{program}", program)
                 docker_daemon.docker("wait", f"short-{program}")
+            until(lambda: _deaths(docker_daemon, since) == len(PROGRAMS), seconds=60)
     docker_daemon.remove_containers()
     return output, told
+
+
+def _deaths(daemon: Dockerd, since: str) -> int:
+    """Return how many Docker has told of: who waits for a container's end is told before the others are."""
+    options = ("--since", since, "--until", str(time.time()), "--filter", "event=die", "--format", "{{.ID}}")
+    return len(daemon.docker("events", *options).split())
 
 
 def test_every_short_container_has_its_name(trace: tuple[Path, dict[str, Any]]) -> None:
