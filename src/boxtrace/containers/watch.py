@@ -404,9 +404,9 @@ class ContainerWatch:
         processes = ProcessTable(self._proc)
         if self._finds_engines and not self._stop.is_set():
             self._find_engines(processes)
-        with self._surviving(_DIRECTORIES):
-            self._follow_states(refresh=processes)
         seen = self._take_all(self._runtimes, processes)
+        with self._surviving(_DIRECTORIES):
+            self._follow_states(refresh=processes)  # which have been read by now: nobody waits for that here
         processes = ProcessTable(self._proc)
         names = {runtime.name for runtime in self._runtimes}
         with self._lock:
