@@ -82,6 +82,7 @@ void bind_bpf(nb::module_ &module) {
             "program"_a, "context"_a = nb::bytes(""))
         .def("info", &BpfObject::info, "program"_a);
 
+    module.def("create_array", &create_array, "name"_a, "value_size"_a);
     module.def(
         "map_update",
         [](int fd, nb::bytes key, nb::bytes value, uint64_t flags) { map_update(fd, view(key), view(value), flags); },

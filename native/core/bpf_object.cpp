@@ -268,6 +268,14 @@ ProgramInfo BpfObject::info(const std::string &program) const {
     return {info.run_cnt, info.run_time_ns, info.recursion_misses, info.verified_insns};
 }
 
+int create_array(const std::string &name, uint32_t value_size) {
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name.c_str(), sizeof(uint32_t), value_size, 1, &options);
+    if (fd < 0)
+        throw SysError(-fd, "cannot create BPF map " + name);
+    return fd;
+}
+
 void map_update(int fd, std::string_view key, std::string_view value, uint64_t flags) {
     if (bpf_map_update_elem(fd, key.data(), value.data(), flags))
         throw SysError(errno, "cannot update BPF map");

@@ -93,6 +93,8 @@ private:
 };
 
 // Map access by descriptor.
+// A memory-mappable array of one value, which programs address like global data; the descriptor is the caller's.
+int create_array(const std::string &name, uint32_t value_size);
 void map_update(int fd, std::string_view key, std::string_view value, uint64_t flags);
 bool map_delete(int fd, std::string_view key);
 std::optional<std::string> map_lookup(int fd, std::string_view key, size_t value_size);

@@ -70,6 +70,9 @@ class BpfObject:
         """Run once (BPF_PROG_TEST_RUN); return what the program returned."""
     def info(self, program: str) -> ProgramInfo: ...
 
+def create_array(name: str, value_size: int) -> int:
+    """Create a memory-mappable BPF array of one value; return its descriptor."""
+
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None: ...
 def map_delete(fd: int, key: bytes) -> bool:
     """Return False if the key was not there."""

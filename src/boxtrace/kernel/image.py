@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import re
 import struct
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from boxtrace import _native
 from boxtrace.errors import CapabilityError, UsageError
-from boxtrace.kernel.births import NAMESPACE_CALLS
+from boxtrace.kernel.call_table import pack_call_table
 from boxtrace.kernel.capabilities import counts_skipped_tracepoints, function_refused, oom_has_task
 from boxtrace.kernel.catalogue import Catalogue
 from boxtrace.kernel.contexts import CONTEXTS, ContextLayout
 from boxtrace.kernel.interrupts import PLACEHOLDER, interrupts_code
-from boxtrace.kernel.patch import put_code, replace_casts, replace_immediate
+from boxtrace.kernel.large_array import LargeArray
+from boxtrace.kernel.patch import put_code, replace_casts, replace_immediates
 from boxtrace.kernel.preemption import find_preempt_count
 from boxtrace.kernel.rules import RulePlan, plan_rules
 from boxtrace.kernel.selection import FilterRule, LimitRule
-from boxtrace.kernel.syscalls.layout import EventLayout
 from boxtrace.kernel.tracepoints.layouts import page_array
 
 if TYPE_CHECKING:
@@ -47,11 +46,6 @@ _MARK_KEEPERS = frozenset({"sched_process_fork", "sched_process_exit"})
 _CALL_PROGRAMS = frozenset({"sys_enter", "sys_exit"})
 """They rely on what holds until the CPU runs another task, and take about as long to load as all others."""
 _INTERVAL_KEEPERS = frozenset({"sched_switch"})
-_ALTERING = re.compile(
-    r"set(re|res|fs)?[ug]id(16|32)?|setgroups(16|32)?|setns|unshare|execve(at)?|capset|prctl|keyctl|add_key|request_key"
-    r"|landlock_restrict_self|(rt_)?sigreturn"
-)
-"""System calls whose caller may have other credentials, namespaces or ids when they return, or another call number."""
 _SHARED_MAPS = (
     "packets",
     "layouts",
@@ -80,6 +74,10 @@ _SHARED_MAPS = (
     "newborns",
     "watched_cgroups",
 )
+
+
+_RESULT = 8
+"""Bytes of what a system call returns."""
 
 
 def possible_cpus() -> int:
@@ -140,7 +138,16 @@ class ProgramImage:
         self.config = config
         self.cpus = possible_cpus()
         self._bytes = files("boxtrace.kernel.bpf").joinpath("programs.bpf.o").read_bytes()
-        self._bytes = self._put_immediates(_native.BpfObject(self._bytes, "boxtrace"))
+        self.bpf = _native.BpfObject(self._bytes, "boxtrace")
+        self.limits = dict(self.bpf.enum_values("bt_limit"))
+        if self.cpus > self.limits["BT_CPUS"]:
+            raise CapabilityError(f"this machine may have {self.cpus} CPUs; {self.limits['BT_CPUS']} is the most")
+        self.rules = plan_rules(
+            config.catalogue, config.patterns, config.filters, config.limits, most=self.limits["BT_RULES"]
+        )
+        """The event rules that are told apart; None if they are not."""
+        self._packets, self._counts = self._make_arrays()
+        self._bytes = self._put_immediates()
         self.degraded: list[str] = []
         """What this kernel has not, and what that means for the recording: a sentence each."""
         if "interruptible" in config.contexts.offsets:
@@ -152,20 +159,13 @@ class ProgramImage:
             )
         self.bpf = _native.BpfObject(self._bytes, "boxtrace")
         self.filters = self._put_filters() if config.filters else None
-        self.limits = dict(self.bpf.enum_values("bt_limit"))
-        if self.cpus > self.limits["BT_CPUS"]:
-            raise CapabilityError(f"this machine may have {self.cpus} CPUs; {self.limits['BT_CPUS']} is the most")
-        self.rules = plan_rules(
-            config.catalogue, config.patterns, config.filters, config.limits, most=self.limits["BT_RULES"]
-        )
-        """The event rules that are told apart; None if they are not."""
         self._check_contexts()
         self._kinds = dict(self.bpf.enum_values("bt_event_kind"))
         self._beside: list[_native.BpfObject] = []
         self._owners: dict[str, Future[_native.BpfObject]] = {}
         self.event_programs = self._choose_event_programs()
         self._config_bytes = self._pack_config()
-        table, layouts = self._pack_syscalls()
+        table, layouts = pack_call_table(self)
         first = config.catalogue.programs & _USER_PROGRAMS | _CONTROL_PROGRAMS
         self._configure(self.bpf, first)
         self._load(self.bpf)
@@ -192,19 +192,15 @@ class ProgramImage:
             bpf.set_autoload(program, program in programs)
         bpf.set_data(".rodata.config", self._config_bytes)
         config, limits = self.config, self.limits
+        self._packets.configure(bpf)
+        self._counts.configure(bpf)
         if self.filters is not None:
             bpf.set_data(".rodata.filters", self._pack_filters(self.filters))
         if self.rules is not None:
             bpf.set_data(".rodata.rules", self._pack_rules(self.rules))
             bpf.set_data(".data.rules", self.pack_limits(self.rules))
-        bpf.configure_map(
-            "packets",
-            max_entries=self.cpus * config.num_subbuf,
-            value_size=config.subbuf_size + limits["BT_RECORD_SLACK"],
-        )
         bpf.configure_map("layouts", max_entries=1 + 2 * len(config.catalogue.syscalls))
         bpf.configure_map("tracepoints", max_entries=max(1, len(config.catalogue.tracepoints)))
-        bpf.configure_map("rule_counts", max_entries=max(1, self.cpus * self.counts_per_cpu))
         bpf.configure_map("buckets", max_entries=max(1, self.counts_per_cpu))
         bpf.configure_map("tags", max_entries=self.cpus)
         bpf.configure_map("accounts", max_entries=self.cpus * limits["BT_ACCOUNTS"])
@@ -221,9 +217,44 @@ class ProgramImage:
                 "this kernel does not tell BPF programs (Linux 6.14 does, on x86-64)"
             )
 
-    def _put_immediates(self, bpf: _native.BpfObject) -> bytes:
+    def _make_arrays(self) -> tuple[LargeArray, LargeArray]:
+        config = self.config
+        stride = config.subbuf_size + self.limits["BT_RECORD_SLACK"]
+        size = self.bpf.struct_size("bt_rule_count")
+        try:
+            return (
+                LargeArray("packets", self.cpus * config.num_subbuf, stride),
+                LargeArray("rule_counts", max(1, self.cpus * self.counts_per_cpu), size),
+            )
+        except OSError as error:
+            raise self._no_memory(error) or _load_error(error) from error
+
+    @property
+    def packets_fd(self) -> int:
+        """Descriptor of the map of sub-buffers, which lie in it one after the other; it stays this object's."""
+        return self._packets.fd if self._packets.fd is not None else self.map_fd(self._packets.name)
+
+    @property
+    def counts_fd(self) -> int:
+        """The same of the counts by rule and container."""
+        return self._counts.fd if self._counts.fd is not None else self.map_fd(self._counts.name)
+
+    def _put_immediates(self) -> bytes:
         """Return the object file with numbers of this recording in its instructions."""
+        contexts = self.config.contexts
+        usual = (
+            contexts.size == self.limits["BT_CONTEXT_USUAL"]
+            and {"procname", "ppid"} <= contexts.offsets.keys()
+            and not contexts.extended(self.limits["BT_CONTEXT_PLAIN"])
+        )
         values = {
+            "BT_IMM_SUBBUFS_DIRECT": self._packets.direct,
+            "BT_IMM_SUBBUF_STRIDE": self._packets.entry_size,
+            "BT_IMM_COUNTS_DIRECT": self._counts.direct,
+            "BT_IMM_RESULT_SIZE": self.limits["BT_COMPACT_HEADER"] + contexts.size + _RESULT,
+            "BT_IMM_CONTEXTS_USUAL": usual,
+            "BT_IMM_PROCNAME": contexts.offsets.get("procname", 0),
+            "BT_IMM_PPID": contexts.offsets.get("ppid", 0),
             "BT_IMM_SUBBUF_ORDER": self.config.subbuf_size.bit_length() - 1,
             "BT_IMM_SUBBUF_SIZE": self.config.subbuf_size,
             "BT_IMM_SUBBUF_MASK": self.config.subbuf_size - 1,
@@ -231,11 +262,11 @@ class ProgramImage:
             "BT_IMM_CONTEXT_SIZE": self.config.contexts.size,
             "BT_IMM_FILTERED": bool(self.config.filters),
         }
-        placeholders = dict(bpf.enum_values("bt_immediate"))
+        placeholders = dict(self.bpf.enum_values("bt_immediate"))
         image = replace_casts(self._bytes, placeholders.pop("BT_IMM_READ_ONLY"))
-        for name, placeholder in placeholders.items():
-            image = replace_immediate(image, placeholder, values[name])
-        return image
+        arrays = {"BT_IMM_SUBBUFS": self._packets, "BT_IMM_COUNTS": self._counts}
+        fds = {placeholders[name]: array.fd for name, array in arrays.items() if array.fd is not None}
+        return replace_immediates(image, {placeholders[name]: value for name, value in values.items()}, fds)
 
     def _put_filters(self) -> FilterPlan:
         """Open the object anew, with the filters' code in it."""
@@ -277,14 +308,19 @@ class ProgramImage:
             bpf.load()
             return bpf
         except OSError as error:
-            if error.errno in (errno.ENOMEM, errno.E2BIG) and "map 'packets'" in getattr(error, "log", ""):
-                size = self.cpus * self.config.num_subbuf * self.config.subbuf_size
-                raise CapabilityError(
-                    f"the kernel has not enough memory for buffers of {size >> 20:,} MiB on {self.cpus} CPUs",
-                    missing=("memory",),
-                    hint="a smaller --subbuf-size or --num-subbuf",
-                ) from error
-            raise _load_error(error) from error
+            failed = self._no_memory(error) if "map 'packets'" in getattr(error, "log", "") else None
+            raise failed or _load_error(error) from error
+
+    def _no_memory(self, error: OSError) -> CapabilityError | None:
+        """Return what to tell if the buffers could not be made for want of memory."""
+        if error.errno not in (errno.ENOMEM, errno.E2BIG):
+            return None
+        size = self.cpus * self.config.num_subbuf * self.config.subbuf_size
+        return CapabilityError(
+            f"the kernel has not enough memory for buffers of {size >> 20:,} MiB on {self.cpus} CPUs",
+            missing=("memory",),
+            hint="a smaller --subbuf-size or --num-subbuf",
+        )
 
     def _check_contexts(self) -> None:
         contexts, limits = self.config.contexts, self.limits
@@ -384,65 +420,9 @@ class ProgramImage:
         """
         return self._owners[program].result() if program in self._owners else self.bpf
 
-    def _pack_syscalls(self) -> tuple[bytes, list[bytes]]:
-        """Return the table of system calls, and the layouts that it refers to, from number 1 on."""
-        size = self.bpf.struct_size("bt_syscall")
-        table = bytearray(size * self.limits["BT_SYSCALLS"])
-        layouts: list[bytes] = []
-        base, most = self.limits["BT_COMPAT_BASE"], self.limits["BT_STEPS"]
-        causes = dict(self.bpf.enum_values("bt_cause"))
-        for events in self.config.catalogue.syscalls:
-            if events.call.number >= base:
-                continue
-            values: dict[str, int | bytes] = {"entry_id": events.entry_id, "exit_id": events.exit_id, "known": 1}
-            if events.call.name in NAMESPACE_CALLS:
-                values["cause"] = causes[NAMESPACE_CALLS[events.call.name]]
-            alters = _ALTERING.fullmatch(events.call.name) is not None
-            values["alters"] = alters
-            for side, layout, number in (
-                ("entry", events.entry, events.entry_id),
-                ("exit", events.exit, events.exit_id),
-            ):
-                if layout.simple:
-                    sizes = layout.register_sizes()
-                    values[side] = sizes.ljust(self.limits["BT_ARGUMENTS"], b"\0")
-                    values[f"{side}_arguments"] = len(sizes)
-                    values[f"{side}_size"] = sum(sizes)
-                elif number:
-                    steps = b"".join(step.pack() for step in layout.steps[:most])
-                    layouts.append(
-                        self.pack_struct("bt_layout", steps=len(layout.steps), step=steps.ljust(8 * most, b"\0"))
-                    )
-                    values[f"{side}_layout"] = len(layouts)
-                if number and not alters:
-                    values |= self._shortcuts(side, number, layout)
-            if values.get("exit_asks", 0) not in (0, values.get("entry_asks", 0)):
-                values["exit_plain"] = 0  # that the entry passes says nothing of it
-            at = size * (events.call.number + base * events.compat)
-            table[at : at + size] = self.pack_struct("bt_syscall", **values)
-        return bytes(table), layouts
-
     def _reuse_maps(self, bpf: _native.BpfObject, names: Iterable[str]) -> None:
         for name in names:
             bpf.reuse_map(name, self.map_fd(name))
-
-    def _shortcuts(self, side: str, number: int, layout: EventLayout) -> dict[str, int | bytes]:
-        """Return what the programs need not look at in every respect, of an event of a system call."""
-        found: dict[str, int | bytes] = {}
-        whole = True
-        if self.rules is not None:
-            found[f"{side}_rule"] = self.rules.numbers.get(number, 0)
-            whole = number not in self.rules.limited
-        if self.filters is not None and number in self.filters.slots:
-            asks = self.filters.asks.get(number)
-            if asks is not None:
-                found[f"{side}_asks"] = 1 << asks
-            if number in self.filters.registers:
-                found[f"{side}_tested"] = number
-            whole = whole and number in self.filters.settled
-        if whole and layout.simple and (side == "entry" or not layout.register_sizes()):
-            found[f"{side}_plain"] = number
-        return found
 
     def _load_beside(self, name: str, programs: frozenset[str], function: str | None = None) -> _native.BpfObject:
         """Load programs into a further object that works on the same maps."""

@@ -13,10 +13,15 @@ from collections.abc import Mapping
 from boxtrace.errors import UsageError
 from boxtrace.kernel.btf import kernel_btf
 
-__all__ = ["KFUNC", "pack_code", "put_code", "replace_casts", "replace_immediate"]
+__all__ = ["KFUNC", "pack_code", "put_code", "replace_casts", "replace_immediates"]
 
 KFUNC = 2
 """The source register of a call of a kernel function by the number of its type (``BPF_PSEUDO_KFUNC_CALL``)."""
+
+_LOAD_64 = 0x18
+"""``BPF_LD | BPF_IMM | BPF_DW``."""
+_MAP_VALUE = 2
+"""The source register of such a load, if the number is a map's descriptor (``BPF_PSEUDO_MAP_VALUE``)."""
 
 _INSN = struct.Struct("<BBhi")
 _NEXT = bytes((0x05, 0, 0, 0, 0, 0, 0, 0))
@@ -54,15 +59,26 @@ def put_code(image: bytes, codes: Mapping[str, bytes], what: str) -> bytes:
     return bytes(patched)
 
 
-def replace_immediate(image: bytes, placeholder: int, value: int) -> bytes:
-    """Replace a number wherever it is an instruction's immediate: the upper half of eight bytes."""
-    wanted, number = struct.pack("<I", placeholder), struct.pack("<I", value)
+def replace_immediates(image: bytes, numbers: Mapping[int, int], arrays: Mapping[int, int]) -> bytes:
+    """Replace numbers wherever they are an instruction's immediate: the upper half of eight bytes.
+
+    :param numbers: by placeholder; these differ in their lowest byte only, so that the file is searched once.
+    :param arrays: descriptors of arrays of one value, by placeholder: loads of it, 64 bits wide, then load the value's
+        address. They must be open whenever the programs are loaded.
+    """
+    placeholders = [*numbers, *arrays]
+    (high,) = {placeholder >> 8 for placeholder in placeholders}
+    wanted = high.to_bytes(3, "little")
     patched = bytearray(image)
-    at = image.find(wanted)
+    at = image.find(wanted) - 1
     while at >= 0:
-        if at % 8 == 4:
-            patched[at : at + 4] = number
-        at = image.find(wanted, at + 4)
+        placeholder = image[at] | high << 8
+        if at % 8 == 4 and placeholder in numbers:
+            patched[at : at + 4] = struct.pack("<I", numbers[placeholder])
+        elif at % 8 == 4 and placeholder in arrays and image[at - 4] == _LOAD_64:
+            patched[at - 3] |= _MAP_VALUE << 4
+            patched[at : at + 4] = struct.pack("<I", arrays[placeholder])
+        at = image.find(wanted, at + 2) - 1
     return bytes(patched)
 
 

@@ -83,7 +83,7 @@ class Channel:
             )
         )
         rings = Rings(
-            programs.image.map_fd("packets"),
+            programs.image.packets_fd,
             programs.image.map_fd(".data.cpus"),
             RingLayout(
                 cpus=programs.image.cpus,

@@ -79,7 +79,7 @@ class _Counts:
         self._filtered, self._sampled = kinds["BT_LEFT_FILTERED"], kinds["BT_LEFT_SAMPLED"]
         self._limited = kinds["BT_LEFT_LIMITED"]
         length = -(-max(1, image.cpus * image.counts_per_cpu) * self._size // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._words = _native.SharedWords(mmap.mmap(image.map_fd("rule_counts"), length))
+        self._words = _native.SharedWords(mmap.mmap(image.counts_fd, length))
 
     def _number(self, owner: int, rule: int, kind: int) -> int:
         entry = owner * len(self._rules) + rule

@@ -8,6 +8,8 @@
 enum bt_limit {
 	BT_CONTEXT_MAX = 352,	 /* largest context block of an event, without call stacks */
 	BT_CONTEXT_PLAIN = 72,	 /* largest one of whole 32-bit words that needs nothing but a copy */
+	BT_COMPACT_HEADER = 6,	 /* of an event: u16 id, u32 time */
+	BT_CONTEXT_USUAL = 68,	 /* the default ones */
 	BT_RECORD_SLACK = 16384, /* room behind a sub-buffer, for the verifier only: no record reaches into it */
 	BT_STRING_MAX = 4096,	 /* longest string copied into a record, with its NUL */
 	BT_PAYLOAD_MAX = 12288,	 /* a payload that is collected before its size is known: no step begins behind this */
@@ -46,8 +48,18 @@ enum bt_immediate {
 	BT_IMM_SUBBUF_MASK = 0x5ca1ab03,    /* the size less 1 */
 	BT_IMM_SUBBUF_NUMBERS = 0x5ca1ab04, /* how many a CPU has, less 1 */
 	BT_IMM_CONTEXT_SIZE = 0x5ca1ab05,
-	BT_IMM_READ_ONLY = 0x5ca1ab06, /* of a call, which is replaced as a whole: core_compat.bpf.h, untrusted */
-	BT_IMM_FILTERED = 0x5ca1ab07,  /* whether there are filters */
+	BT_IMM_READ_ONLY = 0x5ca1ab06,	    /* of a call, which is replaced as a whole: core_compat.bpf.h, untrusted */
+	BT_IMM_FILTERED = 0x5ca1ab07,	    /* whether there are filters */
+	BT_IMM_SUBBUFS_DIRECT = 0x5ca1ab08, /* how many sub-buffers are in one value; 0: they are in `packets` */
+	BT_IMM_SUBBUF_STRIDE = 0x5ca1ab09,  /* from one sub-buffer to the next */
+	BT_IMM_COUNTS_DIRECT = 0x5ca1ab0a,  /* how many counts are in one value; 0: they are in `rule_counts` */
+	BT_IMM_RESULT_SIZE = 0x5ca1ab0b,    /* of a record that is a system call's result, with header and contexts */
+	BT_IMM_CONTEXTS_USUAL = 0x5ca1ab0c, /* whether the contexts are the default ones: BT_CONTEXT_USUAL bytes */
+	BT_IMM_PROCNAME = 0x5ca1ab0d,	    /* offset of this default context */
+	BT_IMM_PPID = 0x5ca1ab0e,
+	/* Addresses: of values of arrays that user space has made. */
+	BT_IMM_SUBBUFS = 0x5ca1ab0f,
+	BT_IMM_COUNTS = 0x5ca1ab10,
 };
 
 /* Context fields, in the order of LTTng's default listing; the index into bt_config.context_offset. */
@@ -276,11 +288,15 @@ struct bt_cpu {
 	 */
 	unsigned long long admitted_at;
 	unsigned long long rejected_at;
-	unsigned long long exit_plain; /* bt_syscall.exit_plain of the call that the task is in; 0 if not known */
-	unsigned int first_count;      /* index of this CPU's first entry in `rule_counts` */
-	unsigned int counts_at;	       /* index there of the task's container; BT_NOWHERE if it is not found out yet */
-	unsigned int rejecting;	       /* bits of the preconditions that the task does not meet, as of `admitted_at` */
-	unsigned int exit_rule;	       /* rule whose filter rejects the return of the call that the task is in; or 0 */
+	/*
+	 * Of the call that the task is in: bt_syscall.exit_plain, or bt_syscall.exit_rejected if a filter has
+	 * rejected the entry and does so with the exit; 0 if neither is known.
+	 */
+	unsigned long long exit_known;
+	unsigned int first_count; /* index of this CPU's first entry in `rule_counts` */
+	unsigned int counts_at;	  /* index there of the task's container; BT_NOWHERE if it is not found out yet */
+	unsigned int rejecting;	  /* bits of the preconditions that the task does not meet, as of `admitted_at` */
+	unsigned int _pad2;
 };
 _Static_assert(sizeof(struct bt_cpu) == 512, "eight cache lines");
 _Static_assert(__builtin_offsetof(struct bt_cpu, released) % 64 == 0, "not among what every event reads");
@@ -328,9 +344,13 @@ struct bt_syscall {
 	unsigned short exit_tested;
 	unsigned char entry_rule;
 	unsigned char exit_rule;
-	unsigned char _pad2[6];
+	unsigned short entry_whole; /* bytes of a usual record of the entry, with header and contexts */
+	unsigned char _pad2[4];
+	unsigned long long entry_commit; /* what it adds to bt_packet.commit: 1 << 32 | entry_whole */
+	/* exit_rule << 32, if the exit's filter is rejected by the precondition that the entry's is; else 0. */
+	unsigned long long exit_rejected;
 };
-_Static_assert(sizeof(struct bt_syscall) == 48, "no implicit padding");
+_Static_assert(sizeof(struct bt_syscall) == 64, "no implicit padding");
 
 /* How a value of a system call's record is collected. */
 enum bt_step_kind {

@@ -79,6 +79,25 @@ static __always_inline void syscall_arguments(struct pt_regs *regs, bool compat,
 	}
 }
 
+/* One of them, not of a compat call; `i` is a constant. */
+static __always_inline u64 syscall_argument(struct pt_regs *regs, int i)
+{
+	switch (i) {
+	case 0:
+		return regs->di;
+	case 1:
+		return regs->si;
+	case 2:
+		return regs->dx;
+	case 3:
+		return regs->r10;
+	case 4:
+		return regs->r8;
+	default:
+		return regs->r9;
+	}
+}
+
 static __always_inline bool is_execve(long number, bool compat)
 {
 	return compat ? number == 11 || number == 358 : number == 59 || number == 322;
@@ -101,6 +120,8 @@ static __always_inline bool is_execve(long number, bool compat)
 {
 	return compat ? number == 11 || number == 387 : number == 221 || number == 281;
 }
+
+static __always_inline u64 syscall_argument(struct pt_regs *regs, int i) { return i ? regs->regs[i] : regs->orig_x0; }
 
 static __always_inline void syscall_arguments(struct pt_regs *regs, bool compat, u64 *argument)
 {

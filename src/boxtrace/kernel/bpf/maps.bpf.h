@@ -34,13 +34,16 @@ volatile unsigned int last_owner __attribute__((section(".data.owners"), weak)) 
 		__VA_ARGS__                                                                                            \
 	} name SEC(".maps") __attribute__((weak))
 
-/* Sub-buffers, num_subbuf for each possible CPU; sized before loading. */
+/*
+ * Sub-buffers, num_subbuf for each possible CPU; sized before loading, if they are not in an array of one value
+ * (BT_IMM_SUBBUFS).
+ */
 BT_MAP(BPF_MAP_TYPE_ARRAY, packets, __uint(map_flags, BPF_F_MMAPABLE); __uint(max_entries, 1); __type(key, u32);
        __uint(value_size, 4096););
 /* BT_ACCOUNTS for each possible CPU. */
 BT_MAP(BPF_MAP_TYPE_ARRAY, accounts, __uint(map_flags, BPF_F_MMAPABLE); __uint(max_entries, 1); __type(key, u32);
        __type(value, struct bt_account););
-/* What is left out by each rule and container: BT_OWNERS * config.rules for each possible CPU. */
+/* What is left out by each rule and container: BT_OWNERS * config.rules for each possible CPU; or in BT_IMM_COUNTS. */
 BT_MAP(BPF_MAP_TYPE_ARRAY, rule_counts, __uint(map_flags, BPF_F_MMAPABLE); __uint(max_entries, 1); __type(key, u32);
        __type(value, struct bt_rule_count););
 /* When the last event of a rule and container that its rate let pass would have been due. */

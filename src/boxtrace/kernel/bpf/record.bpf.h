@@ -108,28 +108,47 @@ static __noinline u8 *event_begin_any(struct bt_event *event, struct bt_cpu *cpu
 	return at;
 }
 
-/* The same for what is frequent: contexts are plain, the reservation is a usual one. Returns where the payload goes. */
-static __always_inline u8 *event_header_usual(struct bt_cpu *cpu, const struct bt_place *place, u8 *at, u16 id)
+/*
+ * The default contexts, at places that are known when the programs are loaded. Returns false, and they are not right,
+ * if another task of this CPU has come between.
+ */
+static __always_inline bool event_contexts_usual(struct bt_cpu *cpu, struct task_struct *task, u8 *at)
+{
+	u8 *live = at;
+
+#pragma unroll
+	for (int i = 0; i < BT_CONTEXT_USUAL / 8; i++)
+		*(u64 *)(at + 8 * i) = cpu->context[i];
+	*(u32 *)(at + BT_CONTEXT_USUAL / 8 * 8) = (u32)cpu->context[BT_CONTEXT_USUAL / 8];
+	if (unlikely(READ_ONCE(cpu->task) != (u64)task))
+		return false;
+	WITH_IMMEDIATE(live, "+=", BT_IMM_PROCNAME);
+	*(u64 *)live = *(const u64_alias *)&task->comm[0];
+	*(u64 *)(live + 8) = *(const u64_alias *)&task->comm[8];
+	WITH_IMMEDIATE(at, "+=", BT_IMM_PPID);
+	*(u32 *)at = task->real_parent->tgid;
+	return true;
+}
+
+/* The header of a record that is usual. */
+static __always_inline u8 *event_header_usual(u8 *at, u16 id, u64 time)
 {
 	*(u16 *)at = id;
-	*(u32 *)(at + 2) = place->time;
-	at += BT_COMPACT_HEADER;
-	if (IMMEDIATE(BT_IMM_CONTEXT_SIZE))
-		event_contexts(cpu, bpf_get_current_task_btf(), at);
+	*(u32 *)(at + 2) = time;
+	return at + BT_COMPACT_HEADER;
+}
+
+/* Where the payload is, behind the contexts. */
+static __always_inline u8 *behind_contexts(u8 *at)
+{
 	WITH_IMMEDIATE(at, "+=", BT_IMM_CONTEXT_SIZE);
 	return at;
 }
 
-/* The size of a record with so many bytes of payload. */
-static __always_inline u64 event_size_usual(u64 payload)
+/* `commit`: 1 << 32 | size. */
+static __always_inline void event_commit_usual(struct bt_cpu *cpu, u8 *subbuf, u64 commit)
 {
-	WITH_IMMEDIATE(payload, "+=", BT_IMM_CONTEXT_SIZE);
-	return payload + BT_COMPACT_HEADER;
-}
-
-static __always_inline void event_commit_usual(struct bt_cpu *cpu, const struct bt_place *place, u64 size)
-{
-	ring_commit(cpu, ring_packet(place->subbuf), size, 1);
+	ring_commit(cpu, ring_packet(subbuf), commit);
 	__sync_fetch_and_add(&cpu->recorded_here, 1);
 }
 
@@ -165,7 +184,7 @@ static __always_inline u8 *event_begin(struct bt_event *event, struct bt_cpu *cp
 
 static __always_inline void event_commit(struct bt_event *event)
 {
-	ring_commit(event->cpu, event->reserved.packet, event->reserved.size, 1);
+	ring_commit(event->cpu, event->reserved.packet, COMMIT(event->reserved.size));
 	__sync_fetch_and_add(&event->cpu->recorded_here, 1);
 }
 

@@ -8,10 +8,10 @@
  * sub-buffer counts the bytes committed to it, padding included.
  */
 #pragma once
+#include "immediate.bpf.h"
 #include "maps.bpf.h"
 
 #define BT_RESERVE_TRIES 4
-#define BT_COMPACT_HEADER 6   /* u16 id, u32 time */
 #define BT_EXTENDED_HEADER 14 /* u16 0xffff, u32 id, u64 time */
 
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
@@ -28,17 +28,6 @@ struct bt_reservation {
 	u32 size; /* event header and body */
 };
 
-/* An operation with an immediate that user space puts into the code: a number in memory would have to be loaded. */
-#define WITH_IMMEDIATE(x, operator, immediate) asm(" %0 " operator" %1" : "+r"(x) : "i"(immediate))
-
-/* Such a number. */
-#define IMMEDIATE(immediate)                                                                                           \
-	({                                                                                                             \
-		u64 _number;                                                                                           \
-		asm volatile("%0 = %1" : "=r"(_number) : "i"(immediate));                                              \
-		_number;                                                                                               \
-	})
-
 /* What was there; a builtin would make two more instructions of the comparison with `old`. */
 static __always_inline u64 compare_and_swap(u64 *at, u64 old, u64 new)
 {
@@ -48,15 +37,33 @@ static __always_inline u64 compare_and_swap(u64 *at, u64 old, u64 new)
 	return found;
 }
 
+/* Which sub-buffer of all holds a position. */
+static __always_inline u64 ring_index(struct bt_cpu *cpu, u64 position)
+{
+	WITH_IMMEDIATE(position, ">>=", BT_IMM_SUBBUF_ORDER);
+	WITH_IMMEDIATE(position, "&=", BT_IMM_SUBBUF_NUMBERS);
+	return position + cpu->first_packet;
+}
+
+/* A sub-buffer that is addressed directly. */
+static __always_inline u8 *ring_direct(u64 index)
+{
+	WITH_IMMEDIATE(index, "*=", BT_IMM_SUBBUF_STRIDE);
+	return (u8 *)ADDRESS(BT_IMM_SUBBUFS) + index;
+}
+
 /* The sub-buffer that holds a position, and what is known of it. */
 static __always_inline u8 *ring_subbuf(struct bt_cpu *cpu, u64 position)
 {
-	u32 index;
+	u64 index = ring_index(cpu, position);
+	u32 key = index;
 
-	WITH_IMMEDIATE(position, ">>=", BT_IMM_SUBBUF_ORDER);
-	WITH_IMMEDIATE(position, "&=", BT_IMM_SUBBUF_NUMBERS);
-	index = cpu->first_packet + position;
-	return bpf_map_lookup_elem(&packets, &index);
+	if (!IMMEDIATE(BT_IMM_SUBBUFS_DIRECT))
+		return bpf_map_lookup_elem(&packets, &key);
+	JUMP_IF(index, ">=", BT_IMM_SUBBUFS_DIRECT, none);
+	return ring_direct(index);
+none: /* cannot be, but the verifier does not know */
+	return NULL;
 }
 
 static __always_inline struct bt_packet *ring_packet(u8 *subbuf)
@@ -92,13 +99,19 @@ static __always_inline void ring_wake(struct bt_cpu *cpu)
 	bpf_ringbuf_output(&wakeups, &cpu->first_packet, sizeof(cpu->first_packet), 0);
 }
 
-static __always_inline void ring_commit(struct bt_cpu *cpu, struct bt_packet *packet, u64 bytes, u64 records)
+/* What a record of so many bytes adds to bt_packet.commit. */
+#define COMMIT(size) ((size) | 1ULL << 32)
+
+static __always_inline void ring_commit(struct bt_cpu *cpu, struct bt_packet *packet, u64 commit)
 {
-	u64 before = __sync_fetch_and_add(&packet->commit, records << 32 | bytes);
+	u64 before = __sync_fetch_and_add(&packet->commit, commit);
 
 	/* Only who fills a sub-buffer up reaches a multiple of its size. */
-	if (unlikely(ring_offset(before + bytes) == 0) && !config.overwrite)
+	JUMP_IF(before + commit, "&", BT_IMM_SUBBUF_MASK, incomplete);
+	if (!config.overwrite)
 		ring_wake(cpu);
+incomplete:
+	return;
 }
 
 static __always_inline void ring_discard(struct bt_cpu *cpu)
@@ -119,14 +132,14 @@ static __always_inline void ring_switch(struct bt_cpu *cpu, u64 position, u64 ti
 		packet->end = time;
 		packet->content = used;
 		packet->discarded = READ_ONCE(cpu->discarded);
-		ring_commit(cpu, packet, config.subbuf_size - used, 0);
+		ring_commit(cpu, packet, config.subbuf_size - used);
 	}
 	if (next) {
 		packet = ring_packet(next);
 		packet->begin = time;
 		packet->sequence = (position >> config.subbuf_order) + 1;
 		packet->before = before;
-		ring_commit(cpu, packet, config.packet_header, 0);
+		ring_commit(cpu, packet, config.packet_header);
 	}
 }
 
@@ -193,46 +206,44 @@ __weak int ring_reserve_slow(struct bt_cpu *cpu, u32 body, struct bt_slow_reserv
 	return 0;
 }
 
-/* Where the next record would begin, and when. */
-struct bt_place {
-	u64 position;
-	u64 time;
-	u8 *subbuf;
-};
-
 /*
- * The usual case of a reservation, in two steps: nobody comes between, the record fits, and little time has passed
- * since the one before it. A reader extends 32 bits of time from that one on (or from the packet's beginning:
- * `last_time` is never later than what lies before `position`). What is not the usual case is left undone.
+ * The usual case of a reservation: nobody comes between, the record fits, and little time has passed since the one
+ * before it. A reader extends 32 bits of time from that one on (or from the packet's beginning: `last_time` is never
+ * later than what lies before `position`). What is not the usual case is left undone.
  *
- * Few values live from one step to the next, so that all of them are kept in registers.
+ * `time` has been read after `position`: who closes a packet, on another CPU, too, does so at an earlier time.
+ *
+ * `at` is where the event header begins, `subbuf` the sub-buffer that it is in. `size` includes the header. Few values
+ * live at the same time and, where sub-buffers are addressed directly, no call is made, so that registers suffice that
+ * need not be saved.
  */
-static __always_inline bool ring_look(struct bt_cpu *cpu, struct bt_place *place)
+static __always_inline bool ring_take(struct bt_cpu *cpu, u64 position, u64 time, u64 size, u8 **subbuf, u8 **at,
+				      bool direct)
 {
-	place->position = READ_ONCE(cpu->position);
-	place->subbuf = ring_subbuf(cpu, place->position);
-	if (unlikely(!place->subbuf))
-		return false;
-	place->time = bpf_ktime_get_ns();
+	u64 next = position + size, crossed = next ^ position, index = 0;
+
 	barrier();
-	return likely(place->time - READ_ONCE(cpu->last_time) < 0x7fffffff); /* else the clock may have stepped back */
-}
-
-/* Returns where the event header begins, NULL where this is not the usual case. `size` includes the header. */
-static __always_inline u8 *ring_take(struct bt_cpu *cpu, const struct bt_place *place, u64 size)
-{
-	u64 offset = place->position, end;
-
-	asm volatile("%0 &= %1" : "+r"(offset) : "i"(BT_IMM_SUBBUF_MASK)); /* not before the clock is read */
-	end = offset + size;
-
-	WITH_IMMEDIATE(end, ">>=", BT_IMM_SUBBUF_ORDER);
-	if (unlikely(end))
-		return NULL;
-	if (unlikely(compare_and_swap(&cpu->position, place->position, place->position + size) != place->position))
-		return NULL;
-	WRITE_ONCE(cpu->last_time, place->time);
-	return place->subbuf + offset;
+	if (unlikely(time - READ_ONCE(cpu->last_time) >= 0x7fffffff)) /* else the clock may have stepped back */
+		return false;
+	JUMP_IF(crossed, ">=", BT_IMM_SUBBUF_SIZE, unusual);
+	if (direct) {
+		index = ring_index(cpu, position);
+		JUMP_IF(index, ">=", BT_IMM_SUBBUFS_DIRECT, unusual);
+	} else {
+		*subbuf = ring_subbuf(cpu, position);
+		if (unlikely(!*subbuf))
+			return false;
+	}
+	if (unlikely(compare_and_swap(&cpu->position, position, next) != position))
+		return false;
+	WRITE_ONCE(cpu->last_time, time);
+	if (direct)
+		*subbuf = ring_direct(index);
+	WITH_IMMEDIATE(position, "&=", BT_IMM_SUBBUF_MASK);
+	*at = *subbuf + position;
+	return true;
+unusual:
+	return false;
 }
 
 /*
@@ -241,18 +252,15 @@ static __always_inline u8 *ring_take(struct bt_cpu *cpu, const struct bt_place *
  */
 static __always_inline u8 *ring_reserve(struct bt_cpu *cpu, u32 body, struct bt_reservation *reserved)
 {
+	u64 position = READ_ONCE(cpu->position);
 	struct bt_slow_reservation slow = {};
-	struct bt_place place;
-	u8 *at;
+	u8 *at, *subbuf;
 
-	if (ring_look(cpu, &place)) {
-		reserved->size = BT_COMPACT_HEADER + body;
-		at = ring_take(cpu, &place, reserved->size);
-		if (likely(at)) {
-			reserved->packet = ring_packet(place.subbuf);
-			reserved->time = place.time;
-			return at;
-		}
+	reserved->time = bpf_ktime_get_ns();
+	reserved->size = BT_COMPACT_HEADER + body;
+	if (likely(ring_take(cpu, position, reserved->time, reserved->size, &subbuf, &at, false))) {
+		reserved->packet = ring_packet(subbuf);
+		return at;
 	}
 	if (!ring_reserve_slow(cpu, body, &slow))
 		return NULL;

@@ -64,11 +64,30 @@ __weak int rules_find(struct bt_cpu *cpu)
 	return at;
 }
 
+/* The entry of all counts with this index, where they are addressed directly; `none` is where to go if there is none.
+ */
+#define rule_count_direct(index, none)                                                                                 \
+	({                                                                                                             \
+		JUMP_IF(index, ">=", BT_IMM_COUNTS_DIRECT, none);                                                      \
+		(struct bt_rule_count *)ADDRESS(BT_IMM_COUNTS) + index;                                                \
+	})
+
+/* The same wherever they are; NULL if there is none. */
+static __always_inline struct bt_rule_count *rule_count_at(u64 index)
+{
+	u32 key = index;
+
+	if (!IMMEDIATE(BT_IMM_COUNTS_DIRECT))
+		return bpf_map_lookup_elem(&rule_counts, &key);
+	return rule_count_direct(index, none);
+none:
+	return NULL;
+}
+
 /* An event of a rule is left out. */
 static __noinline int rule_count(struct bt_cpu *cpu, u32 rule, enum bt_left_out why)
 {
-	u32 index = rules_find(cpu) + rule;
-	struct bt_rule_count *count = bpf_map_lookup_elem(&rule_counts, &index);
+	struct bt_rule_count *count = rule_count_at((u32)(rules_find(cpu) + rule));
 
 	if (count && why < BT_LEFT_COUNT)
 		__sync_fetch_and_add(&count->number[why], 1);
@@ -76,15 +95,16 @@ static __noinline int rule_count(struct bt_cpu *cpu, u32 rule, enum bt_left_out 
 }
 
 /* The same for what is frequent: a filter says no. */
-static __always_inline int rule_filtered(struct bt_cpu *cpu, u32 rule)
+static __always_inline void rule_filtered(struct bt_cpu *cpu, u32 rule)
 {
-	u32 index = READ_ONCE(cpu->counts_at) + rule;
-	struct bt_rule_count *count = bpf_map_lookup_elem(&rule_counts, &index);
+	u64 index = (u64)READ_ONCE(cpu->counts_at) + rule;
 
-	if (unlikely(!count))
-		return rule_count(cpu, rule, BT_LEFT_FILTERED);
-	__sync_fetch_and_add(&count->number[BT_LEFT_FILTERED], 1);
-	return 0;
+	if (!IMMEDIATE(BT_IMM_COUNTS_DIRECT))
+		goto general;
+	__sync_fetch_and_add(&rule_count_direct(index, general)->number[BT_LEFT_FILTERED], 1);
+	return;
+general:
+	rule_count(cpu, rule, BT_LEFT_FILTERED);
 }
 
 /*

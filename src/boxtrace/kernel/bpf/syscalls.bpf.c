@@ -8,7 +8,7 @@
  * interval; so does everything that learns who the task is anew, and a change of the selection.
  */
 #define BT_INTERRUPTIBLE 1
-#include "syscall_record.bpf.h"
+#include "syscall_usual.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "GPL";
@@ -60,8 +60,7 @@ static __noinline int enter(u64 *arguments)
 	bool compat;
 
 	interval_begin(cpu, task);
-	WRITE_ONCE(cpu->exit_plain, 0);
-	WRITE_ONCE(cpu->exit_rule, 0);
+	WRITE_ONCE(cpu->exit_known, 0);
 	if (!cpu->selected)
 		return 0;
 	compat = syscall_is_compat(task);
@@ -80,54 +79,60 @@ static __noinline int enter(u64 *arguments)
 }
 
 /* Does a filter reject the call at once? What is known of its return then is kept for that. */
-static __always_inline bool entry_rejected(struct bt_cpu *cpu, const struct bt_syscall *call, u64 *arguments)
+static __always_inline bool entry_rejected(struct bt_cpu *cpu, volatile struct bt_saved *saved)
 {
-	u32 rejecting = READ_ONCE(cpu->rejecting);
+	const struct bt_syscall *call = saved->call;
+	u64 known;
 
-	if (likely(rejecting & call->entry_asks))
+	if (likely(READ_ONCE(cpu->rejecting) & call->entry_asks)) {
 		rule_filtered(cpu, READ_ONCE(call->entry_rule));
-	else if (!call->entry_tested || filter_registers(cpu, call->entry_tested, (struct pt_regs *)arguments[0], 0))
+		call = saved->call;
+		known = READ_ONCE(call->exit_rejected);
+		if (likely(known)) {
+			WRITE_ONCE(cpu->exit_known, known);
+			return true;
+		}
+	} else if (!call->entry_tested ||
+		   filter_registers(cpu, call->entry_tested, (struct pt_regs *)saved->arguments[0], 0)) {
 		return false;
-	if (rejecting & call->exit_asks) {
-		WRITE_ONCE(cpu->exit_plain, 0);
-		WRITE_ONCE(cpu->exit_rule, READ_ONCE(call->exit_rule));
-	} else {
-		WRITE_ONCE(cpu->exit_plain, READ_ONCE(call->exit_plain));
-		WRITE_ONCE(cpu->exit_rule, 0);
 	}
+	call = saved->call;
+	if (READ_ONCE(cpu->rejecting) & call->exit_asks)
+		WRITE_ONCE(cpu->exit_known, (u64)READ_ONCE(call->exit_rule) << 32);
+	else
+		WRITE_ONCE(cpu->exit_known, READ_ONCE(call->exit_plain));
 	return true;
 }
 
 SEC("tp_btf/sys_enter")
 int sys_enter(u64 *arguments)
 {
-	u64 *volatile saved = arguments; /* on the stack: registers are for what the usual case needs */
-	u64 number = arguments[1], generation = control.generation, size;
-	struct bt_cpu *cpu = cpu_here();
-	const struct bt_syscall *call;
-	struct bt_place place;
-	u8 *at;
+	volatile struct bt_saved saved;
+	struct task_struct *task;
+	struct bt_cpu *cpu;
+	u64 number, generation;
 
+	saved.arguments = arguments;
+	cpu = cpu_here();
+	generation = control.generation;
 	if (cpu->rejected_at == generation)
 		return 0;
-	if (unlikely(cpu->admitted_at != generation) || unlikely(number >= BT_COMPAT_BASE) ||
-	    unlikely(syscall_is_compat(bpf_get_current_task_btf())))
-		return enter(saved);
-	call = &syscalls[number];
-	if (IMMEDIATE(BT_IMM_FILTERED) && entry_rejected(cpu, call, saved))
+	if (unlikely(cpu->admitted_at != generation))
+		return enter(saved.arguments);
+	task = bpf_get_current_task_btf();
+	saved.task = task;
+	number = saved.arguments[1];
+	if (unlikely(number >= BT_COMPAT_BASE) || unlikely(syscall_is_compat(task)))
+		return enter(saved.arguments);
+	saved.call = &syscalls[number];
+	if (IMMEDIATE(BT_IMM_FILTERED) && entry_rejected(cpu, &saved))
 		return 0;
-	if (!call->entry_plain || unlikely(!ring_look(cpu, &place)))
-		return enter(saved);
-	size = event_size_usual(READ_ONCE(call->entry_size));
-	at = ring_take(cpu, &place, size);
-	if (unlikely(!at))
-		return enter(saved);
-	WRITE_ONCE(cpu->exit_plain, READ_ONCE(call->exit_plain));
-	at = event_header_usual(cpu, &place, at, READ_ONCE(call->entry_plain));
-	if (READ_ONCE(call->entry_arguments))
-		put_registers(at, call->entry, call->entry_arguments, (struct pt_regs *)saved[0], false);
-	event_commit_usual(cpu, &place, size);
-	return 0;
+	if (!saved.call->entry_plain)
+		return enter(saved.arguments);
+	if (IMMEDIATE(BT_IMM_SUBBUFS_DIRECT) ? enter_usual(cpu, &saved, true)
+					     : enter_looked_up(cpu, saved.call, saved.arguments))
+		return 0;
+	return enter(saved.arguments);
 }
 
 /* Everything that can be with a call that returns. */
@@ -141,8 +146,7 @@ static __noinline int leave(u64 *arguments)
 	bool compat;
 
 	interval_begin(cpu, task);
-	WRITE_ONCE(cpu->exit_plain, 0);
-	WRITE_ONCE(cpu->exit_rule, 0);
+	WRITE_ONCE(cpu->exit_known, 0);
 	if (!cpu->selected)
 		return 0;
 	compat = syscall_is_compat(task);
@@ -181,42 +185,35 @@ static __noinline int return_rejected(struct bt_cpu *cpu, u64 *arguments)
 
 static __always_inline bool exit_rejected(struct bt_cpu *cpu, u64 *arguments)
 {
-	u32 rule = READ_ONCE(cpu->exit_rule);
+	u64 known = READ_ONCE(cpu->exit_known);
 
-	if (!rule)
+	if (!known)
 		return return_rejected(cpu, arguments);
-	WRITE_ONCE(cpu->exit_rule, 0);
-	rule_filtered(cpu, rule);
+	if (!(known >> 32))
+		return false;
+	exit_forget(cpu);
+	rule_filtered(cpu, known >> 32);
 	return true;
 }
 
 SEC("tp_btf/sys_exit")
 int sys_exit(u64 *arguments)
 {
-	u64 *volatile saved = arguments;
-	u64 generation = control.generation;
-	struct bt_cpu *cpu = cpu_here();
-	u64 id = READ_ONCE(cpu->exit_plain), size;
-	struct bt_place place;
-	u8 *at;
+	volatile struct bt_saved saved;
+	struct bt_cpu *cpu;
+	u64 generation;
 
+	saved.arguments = arguments;
+	cpu = cpu_here();
+	generation = control.generation;
+	if (cpu->rejected_at == generation)
+		return 0;
 	/* During the call another process may have changed the selection, or moved the task to another cgroup. */
-	if (!id || unlikely(cpu->admitted_at != generation)) {
-		if (cpu->rejected_at == generation ||
-		    (IMMEDIATE(BT_IMM_FILTERED) && cpu->admitted_at == generation && exit_rejected(cpu, saved)))
-			return 0;
-		return leave(saved);
-	}
-	/* Not every return has an entry: seccomp lets calls fail before that. */
-	WRITE_ONCE(cpu->exit_plain, 0);
-	if (unlikely(!ring_look(cpu, &place)))
-		return leave(saved);
-	size = event_size_usual(sizeof(s64));
-	at = ring_take(cpu, &place, size);
-	if (unlikely(!at))
-		return leave(saved);
-	at = event_header_usual(cpu, &place, at, id);
-	*(u64 *)at = saved[1];
-	event_commit_usual(cpu, &place, size);
-	return 0;
+	if (unlikely(cpu->admitted_at != generation))
+		return leave(saved.arguments);
+	if (IMMEDIATE(BT_IMM_FILTERED) && exit_rejected(cpu, saved.arguments))
+		return 0;
+	if (IMMEDIATE(BT_IMM_SUBBUFS_DIRECT) ? leave_usual(cpu, &saved, true) : leave_looked_up(cpu, saved.arguments))
+		return 0;
+	return leave(saved.arguments);
 }

@@ -109,8 +109,7 @@ static __always_inline void interval_end(struct bt_cpu *cpu)
 {
 	WRITE_ONCE(cpu->admitted_at, 0);
 	WRITE_ONCE(cpu->rejected_at, 0);
-	WRITE_ONCE(cpu->exit_plain, 0);
-	WRITE_ONCE(cpu->exit_rule, 0);
+	WRITE_ONCE(cpu->exit_known, 0);
 }
 
 static __always_inline bool cpu_knows(struct bt_cpu *cpu, struct task_struct *task)
