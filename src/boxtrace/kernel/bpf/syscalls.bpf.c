@@ -13,10 +13,12 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Kinds of trackers whose answer about a task nothing changes but a new generation. */
-#define LASTING_TRACKERS                                                                                               \
-	(1U << BT_TRACK_COMMAND | 1U << BT_TRACK_CONTAINER | 1U << BT_TRACK_PID | 1U << BT_TRACK_PID_NS |              \
-	 1U << BT_TRACK_VPID)
+/*
+ * Kinds of trackers whose answer about a task changes while it runs: its name, which others may change, and ids in a
+ * user namespace, whose maps others write. Namespaces and credentials it only changes itself, by calls that end the
+ * interval.
+ */
+#define FLEETING_TRACKERS (1U << BT_TRACK_PROCNAME | 1U << BT_TRACK_VUID | 1U << BT_TRACK_VGID)
 
 /* Which preconditions of filters the task does not meet that `cpu` knows: they are about contexts that last. */
 static __noinline int find_rejecting(struct bt_cpu *cpu)
@@ -35,7 +37,7 @@ static __noinline int find_rejecting(struct bt_cpu *cpu)
 /* What is known of the running task holds until the interval ends. */
 static __always_inline void interval_begin(struct bt_cpu *cpu, struct task_struct *task)
 {
-	if (config.context_extended || control.newborn || (control.trackers & ~LASTING_TRACKERS) ||
+	if (config.context_extended || control.newborn || (control.trackers & FLEETING_TRACKERS) ||
 	    !cpu_knows(cpu, task))
 		return;
 	if (filters.active && cpu->selected && cpu->admitted_at != cpu->generation)
