@@ -24,7 +24,9 @@ def check_newborns(recorded: Recorded, wanted: Iterable[str], program: str, *, a
     for name in wanted:
         test = containers.selector(name)
         events = [event for event in recorded.events if test(event)]
-        own = [event for event in events if event.context["vpid"] == 1]
+        assert events, f"nothing of {name}"
+        init = next(event.context["tid"] for event in events if event.name.startswith("syscall_"))
+        own = [event for event in events if event.context["tid"] == init]
         calls = [event for event in own if event.name.startswith("syscall_")]
         assert calls, f"nothing of {name}"
         assert (calls[0].name, calls[0]["filename"]) == ("syscall_entry_execve", program), (

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,27 +78,37 @@ def _kill_all(uid: int) -> None:
                     os.kill(int(entry.name), signal.SIGKILL)
 
 
-_LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "--network=none")
+PODMAN_LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "--network=none")
 
 
 def _start_podman(podman: Callable[..., str], name: str, *what: str) -> Started:
-    identifier = podman("run", "--detach", f"--name={name}", *_LIMITS, *what)
+    identifier = podman("run", "--detach", f"--name={name}", *PODMAN_LIMITS, *what)
     image, pid = podman("inspect", "--format={{.ImageName}}|{{.State.Pid}}", name).split("|")
     return Started("podman", identifier, name, int(pid), image or None)
 
 
+PODMAN_IMAGE = "localhost/busybox:test"
+
+
 @contextmanager
-def podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+def podman_calls(directory: Path) -> Iterator[Callable[..., str]]:
+    """Give a function that runs Podman, which has a busybox image; its containers are removed in the end."""
     require_program("podman", "podman")
     require_program("runc", "runc")
     call = _podman(directory)
     archive = directory / "image.tar"
     run("tar", "-C", make_rootfs(directory / "rootfs"), "-cf", archive, ".")
-    call("import", str(archive), "localhost/busybox:test")
+    call("import", str(archive), PODMAN_IMAGE)
     try:
-        yield _start_podman(call, name, "--label=tier=front", "localhost/busybox:test", *command)
+        yield call
     finally:
         call("rm", "--all", "--force", "--time=0")
+
+
+@contextmanager
+def podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    with podman_calls(directory) as call:
+        yield _start_podman(call, name, "--label=tier=front", PODMAN_IMAGE, *command)
 
 
 @contextmanager
@@ -122,15 +132,19 @@ def rootless_podman(directory: Path, name: str, command: tuple[str, ...]) -> Ite
         run("userdel", "--force", user)
 
 
-def _write_bundle(directory: Path, name: str, command: tuple[str, ...]) -> None:
-    kinds = ("pid", "ipc", "uts", "mount", "network", "cgroup")
+def write_bundle(directory: Path, name: str, command: tuple[str, ...], *shared: str) -> None:
+    """Write what runc and crun need to run a container.
+
+    :param shared: kinds of namespaces that it has together with who starts it.
+    """
+    kinds = {"pid", "ipc", "uts", "mount", "network", "cgroup"} - {*shared}
     configuration = {
         "ociVersion": "1.0.2",
         "process": {"user": {"uid": 0, "gid": 0}, "args": list(command), "env": ["PATH=/bin"], "cwd": "/"},
         "root": {"path": str(make_rootfs(directory / "rootfs"))},
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
         "annotations": {"org.example.tier": "front"},
-        "linux": {"cgroupsPath": f"/{name}", "namespaces": [{"type": kind} for kind in kinds]},
+        "linux": {"cgroupsPath": f"/{name}", "namespaces": [{"type": kind} for kind in sorted(kinds)]},
     }
     (directory / "config.json").write_text(json.dumps(configuration))
 
@@ -138,7 +152,7 @@ def _write_bundle(directory: Path, name: str, command: tuple[str, ...]) -> None:
 @contextmanager
 def runc(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
     require_program("runc", "runc")
-    _write_bundle(directory, name, command)
+    write_bundle(directory, name, command)
     _detach(["runc"], directory, name)
     try:
         yield Started("runc", name, name, json.loads(run("runc", "state", name))["pid"])
@@ -146,20 +160,23 @@ def runc(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Start
         run("runc", "delete", "--force", name)
 
 
+_VERSION_1 = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec crun "$@"'
+CRUN = ("unshare", "--mount", "sh", "-c", _VERSION_1, "crun")
+"""crun refuses cgroups of both versions side by side: it is shown those of version 1 alone."""
+
+
 @contextmanager
 def crun(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
     require_program("crun", "crun")
-    # crun refuses cgroups of both versions side by side: it is shown those of version 1 alone.
-    alone = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec crun "$@"'
-    _write_bundle(directory, name, command)
-    _detach(["unshare", "--mount", "sh", "-c", alone, "crun"], directory, name)
+    write_bundle(directory, name, command)
+    _detach(CRUN, directory, name)
     try:
         yield Started("crun", name, name, json.loads(run("crun", "state", name))["pid"])
     finally:
-        run("unshare", "--mount", "sh", "-c", alone, "crun", "delete", "--force", name)
+        run(*CRUN, "delete", "--force", name)
 
 
-def _detach(prefix: list[str], bundle: Path, name: str) -> None:
+def _detach(prefix: Sequence[str], bundle: Path, name: str) -> None:
     with (bundle / "output").open("wb") as output:
         command = [*prefix, "run", "--detach", f"--bundle={bundle}", name]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -229,4 +246,15 @@ def start_container() -> Iterator[Callable[..., Started]]:
         yield start
 
 
-__all__ = ["RUNTIMES", "Started", "start_container", "wait_for"]
+__all__ = [
+    "CRUN",
+    "PODMAN_IMAGE",
+    "PODMAN_LIMITS",
+    "RUNTIMES",
+    "Started",
+    "podman_calls",
+    "run",
+    "start_container",
+    "wait_for",
+    "write_bundle",
+]

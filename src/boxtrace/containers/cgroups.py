@@ -10,7 +10,7 @@ from pathlib import Path
 from boxtrace.containers.model import CGROUP2, Cgroup
 from boxtrace.units import CgroupId
 
-__all__ = ["CgroupMount", "Hierarchies", "hierarchy_numbers", "parse_cgroups", "parse_mounts"]
+__all__ = ["CgroupMount", "Hierarchies", "hierarchy_numbers", "parse_cgroups", "parse_mounts", "runtime_hierarchy"]
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -63,6 +63,19 @@ def hierarchy_numbers(proc: Path = Path("/proc")) -> dict[str, int]:
         number, _, rest = line.partition(":")
         numbers[rest.partition(":")[0] or CGROUP2] = int(number)
     return numbers
+
+
+def runtime_hierarchy(proc: Path = Path("/proc")) -> str:
+    """Return a hierarchy in which runtimes make a cgroup for each container.
+
+    They use those of version 1 where there are any (opencontainers/cgroups, ``IsCgroup2UnifiedMode``).
+    """
+    mounts = Hierarchies(proc)
+    names = sorted(hierarchy_numbers(proc), key=lambda name: ("memory" not in name.split(","), name))
+    for name in names:
+        if name != CGROUP2 and "=" not in name and mounts.directory(Cgroup(name, "/")) is not None:
+            return name
+    return CGROUP2
 
 
 class Hierarchies:

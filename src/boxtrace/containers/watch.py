@@ -37,9 +37,10 @@ from boxtrace.containers.runtime import (
     RuntimeFailedError,
 )
 from boxtrace.containers.states import StateDirectories
-from boxtrace.containers.table import ProcessTable
+from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.errors import OutputError
 from boxtrace.threads import stand_back
+from boxtrace.units import Pid
 
 __all__ = ["ContainerWatch", "engine_addresses"]
 
@@ -55,6 +56,8 @@ _SAME_NS = 1_000_000_000
 
 _REST = 10
 """How many times longer than a look takes nobody looks again, whatever happens: it takes a tenth of a CPU at most."""
+_GENERATIONS = 6
+"""Between a container\'s first process and the one beside it."""
 _DIRECTORIES = "directories of runc, crun and containerd"
 _BESIDE = "processes beside containers"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
@@ -120,6 +123,7 @@ class ContainerWatch:
         self._proc = proc
         self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
         self._besides = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
+        self._sharing = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
         self._joiner = Joiner(proc)
         self._lock = threading.Lock()
         self._news: dict[tuple[str, str, int | None], Container] = {}
@@ -358,6 +362,24 @@ class ContainerWatch:
         with self._surviving(_BESIDE):
             if any(self._besides.of(processes, task) for birth in (*born, *executed) for task in birth.ancestors):
                 self._hint.set()
+
+    def notice_sharing(self, pids: Iterable[Pid]) -> None:
+        """Take first processes of containers that share their pid namespace, of which no other birth tells.
+
+        Who is beside them is looked for at once. From one thread, beside the one that calls :meth:`notice`.
+        """
+        processes = ProcessTable(self._proc)
+        for pid in pids:
+            with self._surviving(_BESIDE):
+                ancestors: list[Task] = []
+                task = processes.task(pid)
+                while task is not None and len(ancestors) < _GENERATIONS:
+                    task = processes.task(task.ppid)
+                    if task is not None:
+                        ancestors.append(task)
+                found = self._sharing.find(processes, Birth(pid, tuple(ancestors)))
+                if found is not None:
+                    self._take(*found)
 
     def _take_state(self, directory: Path, name: str) -> None:
         """Take what a runtime keeps of a container; no daemon is asked, and no other process is looked at."""

@@ -36,6 +36,8 @@ CGROUP_V2: Final = 0xFFFF
 
 _CONTROL_PROGRAMS = frozenset({"flush", "mark_tasks"})
 _EMITTING = frozenset({"emit"})
+NEWBORN_PROGRAMS = ("newborn_cgroup_made", "newborn_cgroup_gone")
+"""They keep track of the cgroups in which containers may be born: loaded for recordings that take newborns."""
 _FUNCTION_PROGRAMS = frozenset({"function_entry", "function_exit"})
 _USER_PROGRAMS = frozenset({"user_probe", "user_marker"})
 _DUMP_PROGRAMS = frozenset({"statedump_task", "statedump_file", "statedump_map"})
@@ -369,6 +371,7 @@ class ProgramImage:
             dump_all=config.dump_all,
             births=births["BT_BIRTHS_TOLD"] * config.births | births["BT_BIRTHS_ELSEWHERE"] * config.clones_elsewhere,
             rules=0 if self.rules is None else len(self.rules.names),
+            limited=self.rules is not None and bool(self.rules.limits),
             oom_has_task=oom_has_task(),
             page_shift=mmap.PAGESIZE.bit_length() - 1,
             counters=len(counters),
@@ -402,6 +405,8 @@ class ProgramImage:
     def _load_groups(self, loaded: frozenset[str], system_calls: bytes) -> None:
         """Begin to load the event programs, in two threads: the kernel takes long to verify them."""
         rest = (self.event_programs | _ON_DEMAND | _EMITTING) - loaded
+        if self.config.newborns:
+            rest |= frozenset(NEWBORN_PROGRAMS)
         groups = [group for group in (rest & _CALL_PROGRAMS, rest - _CALL_PROGRAMS) if group]
         variable = [name for name in self.bpf.maps if not name.startswith(".rodata")]
         pool = ThreadPoolExecutor(len(groups), "boxtrace-load")

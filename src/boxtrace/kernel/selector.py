@@ -11,7 +11,7 @@ from typing import Final
 
 from boxtrace import _native
 from boxtrace.errors import CapabilityError, SelectionError
-from boxtrace.kernel.image import ProgramImage
+from boxtrace.kernel.image import NEWBORN_PROGRAMS, ProgramImage
 from boxtrace.kernel.selection import Accounting, Selection
 from boxtrace.kernel.trackers import KINDS, TrackerId
 from boxtrace.units import CgroupId, NamespaceInum
@@ -20,6 +20,8 @@ __all__ = ["Selector", "iterate"]
 
 # The kernel runs an iterator program again for the object at which its buffer (8 pages) overflowed.
 _ITERATOR_BYTES: Final = 4096
+_KEYS: Final = {"pid_namespaces": "<I", "cgroups": "<Q"}
+"""Maps of what is known of containers, and how their keys are packed."""
 _MarkedAt = tuple[str, bytes]
 
 
@@ -53,9 +55,8 @@ class Selector:
         self._generation = 1
         self._control: dict[str, int] = {}
         self._selection = Selection()
-        self._selected: dict[NamespaceInum, bool] = {}
-        self._accounting = Accounting()
-        self._accounted: dict[NamespaceInum, int] = {}
+        self._selected: dict[str, dict[int, bool | None]] = {name: {} for name in _KEYS}
+        self._accounted: dict[str, dict[int, int]] = {name: {} for name in _KEYS}
         self._members: dict[_MarkedAt, bytes] = {}
         self._commands: set[int] = set()
         self._kinds = dict(image.bpf.enum_values("bt_tracker"))
@@ -87,14 +88,20 @@ class Selector:
                     raise SelectionError(f"there is no process {each.value!r}")
             if selection.of_kind("procname"):
                 self._attach("task_renamed")
-            if selection.cgroups:
+            if selection.cgroups or selection.newborn:
                 self._attach("cgroup_attach_task")
             if selection.newborn:
+                for program in NEWBORN_PROGRAMS:
+                    self._attach(program)
                 iterate(self._image.bpf, "mark_tasks")  # it also finds out this process's root directory
             self._mark_processes(before.of_kind("pid"), selection.of_kind("pid"))
             self._watch_cgroups(before.watched, selection.watched)
             stale = self._write_ids(before.ids, selection.ids)
-            self._selection, self._selected = selection, dict(selection.pid_namespaces)
+            self._selection = selection
+            self._selected = {
+                "pid_namespaces": {int(number): said for number, said in selection.pid_namespaces.items()},
+                "cgroups": {int(number): said for number, said in selection.cgroups.items()},
+            }
             self._write_members()
             self.set_control(
                 trackers=self._asked(selection),
@@ -111,34 +118,48 @@ class Selector:
         with self._lock:
             if accounting.cgroups:
                 self._attach("cgroup_attach_task")
-            self._accounting, self._accounted = accounting, dict(accounting.pid_namespaces)
+            self._accounted = {
+                "pid_namespaces": {int(number): account for number, account in accounting.pid_namespaces.items()},
+                "cgroups": {int(number): account for number, account in accounting.cgroups.items()},
+            }
             self._write_members()
             self.set_control()
 
     def forget_pid_namespace(self, inum: NamespaceInum) -> None:
         """Take it that a pid namespace has ended: the programs have done so when another got its number."""
         with self._lock:
-            self._selected.pop(inum, None)
-            self._accounted.pop(inum, None)
+            self._selected["pid_namespaces"].pop(inum, None)
+            self._accounted["pid_namespaces"].pop(inum, None)
             self._members.pop(("pid_namespaces", struct.pack("<I", inum)), None)
 
-    def decide(self, inum: NamespaceInum, tag: int, *, included: bool, account: int) -> bool:
-        """Let a candidate be recorded, or not; return False if its pid namespace is another's by now.
-
-        :param tag: the candidate's.
-        """
-        key, offsets = struct.pack("<I", inum), self._image.struct_offsets("bt_member")
+    def verdict(self, inum: NamespaceInum) -> bool | None:
+        """Tell what is said of a pid namespace, None if nothing is."""
         with self._lock:
-            table = self._image.map_fd("pid_namespaces")
+            return self._selected["pid_namespaces"].get(inum)
+
+    def decide(
+        self, inum: NamespaceInum, cgroup: CgroupId | None, tag: int, *, included: bool | None, account: int
+    ) -> bool:
+        """Let a candidate be recorded, or not; return False if its pid namespace is another's by now, its cgroup gone.
+
+        :param cgroup: by which it is known, if not by its pid namespace.
+        :param tag: the candidate's.
+        :param included: None if nothing is said of it: then what is around it decides.
+        """
+        name, number = ("pid_namespaces", int(inum)) if cgroup is None else ("cgroups", int(cgroup))
+        key, offsets = struct.pack(_KEYS[name], number), self._image.struct_offsets("bt_member")
+        with self._lock:
+            table = self._image.map_fd(name)
             before = _native.map_lookup(table, key, self._image.struct_size("bt_member"))
             if before is None or struct.unpack_from("<I", before, offsets["tag"])[0] != tag:
                 return False
-            value = self._member(included, account)
+            init = struct.unpack_from("<I", before, offsets["init"])[0]
+            value = self._member(included, account, init)
             self._update(table, key, value)
-            self._members["pid_namespaces", key] = value
-            self._selected[inum] = included
+            self._members[name, key] = value
+            self._selected[name][number] = included
             if account:
-                self._accounted[inum] = account
+                self._accounted[name][number] = account
             self.set_control()
             return True
 
@@ -219,10 +240,8 @@ class Selector:
     def _write_members(self) -> None:
         """Write what the programs know of pid namespaces and cgroups, as far as it has changed."""
         members: dict[_MarkedAt, bytes] = {}
-        for name, form, said, accounts in (
-            ("pid_namespaces", "<I", self._selected, self._accounted),
-            ("cgroups", "<Q", self._selection.cgroups, self._accounting.cgroups),
-        ):
+        for name, form in _KEYS.items():
+            said, accounts = self._selected[name], self._accounted[name]
             for number in {*said, *accounts}:
                 members[name, struct.pack(form, number)] = self._member(said.get(number), accounts.get(number, 0))
         for (name, key), value in members.items():
@@ -239,13 +258,13 @@ class Selector:
         if before is None or struct.unpack_from("<I", value, offsets["container"])[0] != undecided:
             return value
         life, account = offsets["life"], offsets["account"]
-        if not any(before[life : life + 4]):
+        if not any(before[life : life + 4]) and not any(before[offsets["init"] : offsets["init"] + 4]):
             return value
         return before[:account] + value[account : account + 4] + before[account + 4 :]
 
-    def _member(self, included: bool | None, account: int) -> bytes:
+    def _member(self, included: bool | None, account: int, init: int = 0) -> bytes:
         word = "BT_UNDECIDED" if included is None else "BT_INCLUDED" if included else "BT_EXCLUDED"
-        return self._image.pack_struct("bt_member", container=self._verdicts[word], account=account)
+        return self._image.pack_struct("bt_member", container=self._verdicts[word], account=account, init=init)
 
     @staticmethod
     def _update(table: int, key: bytes, value: bytes) -> None:

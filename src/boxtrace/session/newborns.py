@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +25,7 @@ from boxtrace.containers.unknown import pid_ns_id
 from boxtrace.kernel.programs import Programs
 from boxtrace.session.channel import Channel
 from boxtrace.session.output import TraceWriter
-from boxtrace.units import NamespaceInum, Nanoseconds, Pid
+from boxtrace.units import CgroupId, NamespaceInum, Nanoseconds, Pid
 
 __all__ = ["Candidate", "Newborns", "is_same"]
 
@@ -47,6 +47,7 @@ class Candidate:
     :ivar in_host_root: its root directory was the host's.
     :ivar start: of its first process, CLOCK_BOOTTIME in ns.
     :ivar cgroups: names of the directories of its cgroups: of version 2, of version 1.
+    :ivar cgroup: by which it is known, if it shares its pid namespace with the host or another container.
     """
 
     tag: int
@@ -57,6 +58,7 @@ class Candidate:
     start: Nanoseconds
     namespaces: Namespaces
     cgroups: tuple[str, str]
+    cgroup: CgroupId | None = None
 
     @property
     def is_setting_up(self) -> bool:
@@ -65,15 +67,18 @@ class Candidate:
 
     def as_unknown(self, host: NamespaceInum) -> Container:
         """Return the container that it is if no runtime tells of it: it is named after its cgroup."""
-        number = self.namespaces.pid
+        if self.cgroup is None:
+            identifier, name = pid_ns_id(self.namespaces.pid), self.cgroups[0]
+        else:
+            identifier, name = f"cgroup-{self.cgroup}", self.cgroups[1] or self.cgroups[0]
         return Container(
             runtime=UNKNOWN_RUNTIME,
-            id=pid_ns_id(number),
-            name=shorten_id(clean(self.cgroups[0])) or pid_ns_id(number),
+            id=identifier,
+            name=shorten_id(clean(name)) or identifier,
             state="running",
             init_pid=self.pid,
             namespaces=self.namespaces,
-            pid_ns_ancestors=(host,),
+            pid_ns_ancestors=self._around(host),
             birth=self.start,
         )
 
@@ -81,13 +86,19 @@ class Candidate:
         """Return what a runtime told, with what it could not see any more."""
         if told.namespaces is not None:
             return told
-        return replace(told, init_pid=self.pid, namespaces=self.namespaces, pid_ns_ancestors=(host,), birth=self.start)
+        around = self._around(host)
+        return replace(told, init_pid=self.pid, namespaces=self.namespaces, pid_ns_ancestors=around, birth=self.start)
+
+    def _around(self, host: NamespaceInum) -> tuple[NamespaceInum, ...]:
+        return () if self.namespaces.pid == host else (host,)
 
 
 def is_same(candidate: Candidate, container: Container) -> bool:
-    """Tell whether a runtime's container is this newborn: by its namespace and start, or by the cgroup with its id."""
+    """Tell whether a runtime's container is this newborn: by its first process, or by the cgroup with its id."""
     if container.namespaces is not None and container.birth is not None:
         same = container.namespaces.pid == candidate.namespaces.pid
+        if candidate.cgroup is not None:  # others are in that namespace, too
+            same = same and container.init_pid == candidate.pid
         return same and abs(container.birth - candidate.start) <= _CLOCK_TICK_NS
     if not is_safe_id(container.id):
         return False
@@ -114,6 +125,13 @@ class _Nursery:
         self.accounts: dict[int, int] = {}
         """By tag, those of candidates that are decided about; 0 for one that has none."""
 
+    def is_undecided(self, pid_ns: NamespaceInum) -> bool:
+        """Tell whether this is the pid namespace of a candidate that is not decided about."""
+        return any(
+            each.cgroup is None and each.namespaces.pid == pid_ns and self.sink.is_wanted(tag) is None
+            for tag, each in self.waiting.items()
+        )
+
     def read(self) -> Iterable[Candidate]:
         image = self.channel.programs.image
         offsets = image.struct_offsets("bt_candidate")
@@ -138,6 +156,7 @@ class _Nursery:
                 start=Nanoseconds(number("start", "<Q")),
                 namespaces=Namespaces(*map(NamespaceInum, inums)),
                 cgroups=(text("unified"), text("separate")),
+                cgroup=CgroupId(number("cgroup", "<Q")) or None,
             )
 
 
@@ -165,14 +184,17 @@ class Newborns:
         writer: TraceWriter,
         rules: Callable[[], ContainerRules],
         record: Callable[[Iterable[Container]], None],
+        notice: Callable[[Collection[Pid]], None],
     ) -> None:
         """Put a sink that can cut before each of the writer's.
 
         :param rules: returns what is wanted now.
         :param record: takes the wanted containers, as far as they are known.
+        :param notice: takes the first processes of those that no birth of a pid namespace tells of.
         """
         self._rules = rules
         self._record = record
+        self._notice = notice
         self._host = host_pid_ns()
         self._lock = threading.Lock()
         self._told: dict[tuple[str, str], Container] = {}
@@ -215,6 +237,8 @@ class Newborns:
                 if candidate.before:
                     nursery.waiting.pop(candidate.before, None)
                     nursery.sink.decide({candidate.before: False})
+            if sharing := [candidate.pid for candidate in births if candidate.cgroup is not None]:
+                self._notice(sharing)
             if births or self._news or nursery.waiting:
                 self._decide(nursery, final=False)
         self._news = False
@@ -249,14 +273,21 @@ class Newborns:
             if container is None and not final and not at_once:
                 continue
             known = self._know(candidate, container)
-            if not final and (candidate.is_setting_up if rules.wants(known) else _is_named_by_id(known)):
+            included = rules.says(known)
+            if included is None and candidate.cgroup is not None:
+                # It belongs to the container whose pid namespace it shares.
+                if not final and nursery.is_undecided(candidate.namespaces.pid):
+                    continue
+                included = nursery.channel.programs.selector.verdict(candidate.namespaces.pid)
+            takes = not rules.including if included is None else included
+            if not final and (candidate.is_setting_up if takes else _is_named_by_id(known)):
                 continue
             if nursery.sink.is_wanted(tag) is None:
-                decisions[tag] = rules.wants(known)
-                account = nursery.channel.accounts.add(known) if decisions[tag] else 0
+                decisions[tag] = takes
+                account = nursery.channel.accounts.add(known) if takes else 0
                 nursery.accounts[tag] = account
                 nursery.channel.programs.selector.decide(
-                    candidate.namespaces.pid, tag, included=decisions[tag], account=account
+                    candidate.namespaces.pid, candidate.cgroup, tag, included=takes or included, account=account
                 )
             if container is not None or final:
                 del nursery.waiting[tag]

@@ -43,7 +43,7 @@ from boxtrace.session.targets import account_containers, make_probes
 from boxtrace.session.tracking import Tracking
 from boxtrace.session.user import UserDomain, UserTargets
 from boxtrace.session.user_events import COMMANDS, UserEvents
-from boxtrace.units import Nanoseconds
+from boxtrace.units import Nanoseconds, Pid
 from boxtrace.userspace.rings import Account
 from boxtrace.userspace.rules import EventRules
 
@@ -134,7 +134,7 @@ class _Recording:
         self._before: frozenset[tuple[object, ...]] = frozenset()
         self._waiting: dict[tuple[str, str], list[ContainerEvent]] = {}
         if self._writer is not None:
-            self._newborns = Newborns(self._channels, self._writer, self._tracking.rules, self._name)
+            self._newborns = Newborns(self._channels, self._writer, self._tracking.rules, self._name, self._look_beside)
         self._user: UserDomain | None = None
         try:
             self._open_applications()
@@ -334,6 +334,10 @@ class _Recording:
 
         telling = next(each for each in self._channels if each.tells_births)
         self._stack.callback(BirthHints(telling.programs.image, hear).close)
+
+    def _look_beside(self, born: Collection[Pid]) -> None:
+        if self._watch is not None:
+            self._watch.notice_sharing(born)
 
     def _born(self) -> Sequence[Container]:
         """Return the containers that have started while recording."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from boxtrace.containers.cgroups import Hierarchies, hierarchy_numbers, parse_cgroups
+from boxtrace.containers.cgroups import Hierarchies, hierarchy_numbers, parse_cgroups, runtime_hierarchy
 from boxtrace.containers.match import match
 from boxtrace.containers.members import owns_pid_ns
 from boxtrace.containers.model import CGROUP2, Cgroup, Container
@@ -90,10 +90,14 @@ def _hierarchy_index(hierarchy: str) -> int | None:
     return None
 
 
-def _choose_hierarchy(containers: Iterable[Container], paths: Sequence[Cgroup]) -> tuple[str, int]:
+def _choose_hierarchy(
+    running: Sequence[Container], paths: Sequence[Cgroup], *, newborns: bool = False
+) -> tuple[str, int]:
     """Choose the hierarchy in which most containers have a cgroup other than the root: v2 if it is as good as any.
 
     :param paths: cgroups that must be in it.
+    :param newborns: whether containers that start later must be recognised in it: then it is the one that runtimes use,
+        if not most of those that can only be recognised by a cgroup are in another.
     """
     if paths:
         index = _hierarchy_index(paths[0].hierarchy)
@@ -102,12 +106,13 @@ def _choose_hierarchy(containers: Iterable[Container], paths: Sequence[Cgroup]) 
                 f"the hierarchy {paths[0].hierarchy} has no controller: its cgroups cannot be selected"
             )
         return paths[0].hierarchy, index
-    votes = {CGROUP2: 0}
-    for container in containers:
-        for cgroup in container.cgroups:
+    favourite = runtime_hierarchy() if newborns else CGROUP2
+    votes = {CGROUP2: 0, favourite: 0}
+    for container in running:
+        for cgroup in () if newborns and owns_pid_ns(container, running) else container.cgroups:
             if cgroup.path != "/" and cgroup.id is not None:
                 votes[cgroup.hierarchy] = votes.get(cgroup.hierarchy, 0) + 1
-    for hierarchy in sorted(votes, key=lambda name: (-votes[name], name != CGROUP2, name)):
+    for hierarchy in sorted(votes, key=lambda name: (-votes[name], name != favourite, name)):
         index = _hierarchy_index(hierarchy)
         if index is not None:
             return hierarchy, index
@@ -180,7 +185,8 @@ def select_targets(
         within = hierarchy if not paths else paths[0][0].hierarchy
         paths.append((find_cgroup(text.removeprefix("!"), within), not text.startswith("!")))
     if hierarchy is None:
-        hierarchy, index = _choose_hierarchy(running, [cgroup for cgroup, _ in paths])
+        expected = newborn_policy(rules) is not Newborn.NOTHING
+        hierarchy, index = _choose_hierarchy(running, [cgroup for cgroup, _ in paths], newborns=expected)
     else:
         found = _hierarchy_index(hierarchy)
         index = CGROUP_V2 if found is None else found

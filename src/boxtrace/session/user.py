@@ -15,6 +15,7 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from boxtrace.containers.cgroups import Hierarchies, parse_cgroups
+from boxtrace.containers.members import owns_pid_ns
 from boxtrace.containers.model import Cgroup, Container
 from boxtrace.containers.proc import pid_ns_ancestors, read_process
 from boxtrace.errors import UsageError
@@ -76,9 +77,15 @@ class UserTargets:
         """Tell whether a container that has started while recording is wanted; None if nothing is said of it."""
         if targets.selection.newborn is Newborn.NOTHING:
             return None
-        known = {container.pid_ns: container for container in self.born() if not container.shares_host_pid_ns}
-        found = next((known[number] for number in _spaces(peer) if number in known), None)
-        return None if found is None else targets.rules.says(found)
+        born, hierarchy = self.born(), targets.hierarchy
+        own = [container for container in born if owns_pid_ns(container, born)]
+        shared = [container for container in born if container not in own]
+        by_cgroup = {cgroup.id: item for item in shared for cgroup in item.cgroups if cgroup.hierarchy == hierarchy}
+        by_space = {container.pid_ns: container for container in own}
+        found = [by_cgroup.get(number) for number in (_cgroup_ids(peer, hierarchy) if shared else ())]
+        found += [by_space.get(number) for number in _spaces(peer)]
+        verdicts = (targets.rules.says(container) for container in found if container is not None)
+        return next((verdict for verdict in verdicts if verdict is not None), None)
 
 
 def _verdict_of_containers(peer: Peer, targets: Targets) -> bool | None:

@@ -243,12 +243,14 @@ struct bt_config {
 	unsigned int context_groups;	  /* enum bt_context_group */
 	unsigned int callstacks;	  /* enum bt_callstack: behind the context block, in this order */
 	unsigned int cpus;
-	unsigned int counters;			    /* how many perf counters among the contexts */
-	unsigned int dump_all;			    /* the state dump is not limited to what is selected */
-	unsigned int page_shift;		    /* log2 of the page size */
-	unsigned int context_extended;		    /* the context block is not plain, or there are call stacks */
-	unsigned int births;			    /* enum bt_births */
-	unsigned int rules;			    /* event rules, with 0; 0 if they are not told apart */
+	unsigned int counters;	       /* how many perf counters among the contexts */
+	unsigned int dump_all;	       /* the state dump is not limited to what is selected */
+	unsigned int page_shift;       /* log2 of the page size */
+	unsigned int context_extended; /* the context block is not plain, or there are call stacks */
+	unsigned int births;	       /* enum bt_births */
+	unsigned int rules;	       /* event rules, with 0; 0 if they are not told apart */
+	unsigned int limited;	       /* some of them may have limits */
+	unsigned int _pad;
 	unsigned int oom_has_task;		    /* oom/mark_victim passes the task (Linux >= 6.9), not its number */
 	unsigned short counter_offset[BT_COUNTERS]; /* of each, in the context block */
 	unsigned short context_offset[(BT_CTX_COUNT + 3) & ~3]; /* in the context block, or BT_ABSENT */
@@ -416,11 +418,11 @@ struct bt_scratch {
 
 enum bt_life {
 	BT_LIFE_KNOWN,	/* it was there before, or user space has decided about it */
-	BT_LIFE_UNBORN, /* nothing but the runtime has run in there yet */
+	BT_LIFE_UNBORN, /* nothing but the runtime has run in there yet; a cgroup may be no container's */
 	BT_LIFE_BORN,	/* it executes its program; whether that is wanted is not known yet */
 };
 
-/* What is done with pid namespaces that are made in the host's. */
+/* What is done with pid namespaces that are made in the host's, and with cgroups of containers that have none. */
 enum bt_newborn_policy {
 	BT_NEWBORN_NOTHING,    /* they are like what is around them */
 	BT_NEWBORN_CANDIDATE,  /* recorded from birth on, until user space decides */
@@ -435,12 +437,15 @@ struct bt_member {
 	unsigned int tag;  /* of a candidate's records, even; 0 for others. The next one is that of its runtime's */
 	unsigned long long born; /* CLOCK_BOOTTIME */
 	unsigned long long root; /* address of the root directory that it was born with */
+	unsigned int init;	 /* of a container's cgroup: the process that was born in it, on the host */
+	unsigned int _pad;
 };
 
 /* A candidate is born: an entry of the ring `candidates`. Names are those of its cgroups' directories. */
 struct bt_candidate {
-	unsigned long long time;  /* CLOCK_MONOTONIC */
-	unsigned long long start; /* of its first process, CLOCK_BOOTTIME */
+	unsigned long long time;   /* CLOCK_MONOTONIC */
+	unsigned long long start;  /* of its first process, CLOCK_BOOTTIME */
+	unsigned long long cgroup; /* id of the cgroup by which it is known; 0 where that is its pid namespace */
 	unsigned int tag;
 	unsigned int before; /* tag of what was taken for its birth and was not; 0 if nothing was */
 	unsigned int pid;

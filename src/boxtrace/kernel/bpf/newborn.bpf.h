@@ -8,6 +8,10 @@
  * A pid namespace is unborn as long as only the runtime has run in there. It is born when its first process enters
  * execve: with the root directory of its parent that may still be the runtime's (a script that sets it up), so for a
  * while an execve with another root directory counts as the birth, and what was recorded before does not belong to it.
+ *
+ * A container in the pid namespace of the host or of another container is known by its cgroup. Every cgroup that is
+ * made outside of containers is unborn, and born is one in which a process with other mounts and another root directory
+ * than the host's and its parent's enters execve.
  */
 #pragma once
 #include "select.bpf.h"
@@ -72,12 +76,51 @@ static __always_inline struct bt_member *outermost_member(struct pid *pid)
 	return bpf_map_lookup_elem(&pid_namespaces, &inum);
 }
 
+struct find_container {
+	struct cgroup *cgroup;
+	u64 found;
+	u32 level;
+	u32 accounted; /* containers that were there before count, too */
+};
+
+static int find_container(u32 outwards, struct find_container *find)
+{
+	struct cgroup *ancestor = NULL;
+	struct bt_member *member;
+	u64 id;
+
+	bpf_probe_read_kernel(&ancestor, sizeof(ancestor),
+			      (void *)find->cgroup + bpf_core_field_offset(struct cgroup, ancestors) +
+				      (find->level - outwards) * sizeof(ancestor));
+	id = BPF_CORE_READ(ancestor, kn, id);
+	member = bpf_map_lookup_elem(&cgroups, &id);
+	if (!member || !(member->init || (find->accounted && member->account)))
+		return 0;
+	find->found = id;
+	return 1;
+}
+
+/* What is known of the container whose cgroup a task is in, or is below, if that was born while recording. */
+static __noinline struct bt_member *born_in_cgroup(struct task_struct *task)
+{
+	struct find_container find = {.cgroup = task_cgroup(task)};
+
+	find.level = cgroup_level(find.cgroup);
+	bpf_loop(find.level + 1, find_container, &find, 0);
+	return find.found ? bpf_map_lookup_elem(&cgroups, &find.found) : NULL;
+}
+
 static __noinline u64 newborn_tag(struct task_struct *task)
 {
-	struct bt_member *member = outermost_member(untrusted(task)->thread_pid);
+	struct bt_member *member = born_in_cgroup(task);
 	struct pid_namespace *ns;
 	struct bt_mark *mark;
 
+	if (member && member->container)
+		return 0;
+	if (member && member->life == BT_LIFE_BORN)
+		return task->start_boottime < member->born && task->pid != member->init ? member->tag + 1 : member->tag;
+	member = outermost_member(untrusted(task)->thread_pid);
 	if (member && (member->life != BT_LIFE_BORN || member->container))
 		return 0;
 	if (member) /* what was in there before the birth is the runtime's, such as threads that die by the execve */
@@ -116,7 +159,7 @@ static int find_separate(u32 index, struct find_cgroup *find)
 	return 1;
 }
 
-static __noinline int tell_candidate(struct task_struct *trusted, u32 tag, u32 before, u32 inum)
+static __noinline int tell_candidate(struct task_struct *trusted, u32 tag, u32 before, u32 inum, u64 cgroup)
 {
 	struct task_struct *task = untrusted(trusted);
 	struct bt_candidate *candidate = bpf_ringbuf_reserve(&candidates, sizeof(*candidate), 0);
@@ -129,6 +172,7 @@ static __noinline int tell_candidate(struct task_struct *trusted, u32 tag, u32 b
 	__builtin_memset(candidate, 0, sizeof(*candidate));
 	candidate->time = bpf_ktime_get_ns();
 	candidate->start = task->start_boottime;
+	candidate->cgroup = cgroup;
 	candidate->tag = tag;
 	candidate->before = before;
 	candidate->pid = task->tgid;
@@ -156,6 +200,73 @@ static __noinline int tell_candidate(struct task_struct *trusted, u32 tag, u32 b
 	return 0;
 }
 
+static __always_inline u64 root_of(struct task_struct *task) { return (u64)BPF_CORE_READ(task, fs, root.dentry); }
+
+static __always_inline bool enters_execve(struct task_struct *task)
+{
+	return is_execve(syscall_number((struct pt_regs *)bpf_task_pt_regs(task)), syscall_is_compat(task));
+}
+
+static __always_inline void be_born(struct bt_member *member, u64 root, u32 init)
+{
+	if (NEWBORNS == BT_NEWBORN_NOT_WANTED) {
+		member->container = BT_EXCLUDED;
+		member->life = BT_LIFE_KNOWN;
+	} else {
+		member->tag = __sync_fetch_and_add(&last_tag, 2) + 2;
+		member->born = bpf_ktime_get_boot_ns();
+		member->root = root;
+		member->life = BT_LIFE_BORN;
+	}
+	member->init = init;
+	__sync_fetch_and_add(&control.generation, 1ULL << 32); /* user space counts in the lower half */
+}
+
+/*
+ * The running task, in the pid namespace of the host or of a container, may be the first process of a container that
+ * has none of its own. Returns whether it has to be looked at again without a change of its namespaces.
+ */
+static __noinline int cgroup_step(struct task_struct *trusted)
+{
+	struct task_struct *task = untrusted(trusted), *parent = task->real_parent;
+	u64 id = BPF_CORE_READ(task_cgroup(task), kn, id), root, mounts = (u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
+	struct bt_member *member = bpf_map_lookup_elem(&cgroups, &id);
+	struct pid_namespace *ns;
+
+	if (!member || member->life != BT_LIFE_UNBORN || !mounts || mounts == host_mounts)
+		return 0;
+	if (member->born && bpf_ktime_get_boot_ns() - member->born > SETTING_UP_NS)
+		return 0; /* a service of the host */
+	if (!enters_execve(trusted))
+		return 1;
+	root = root_of(task);
+	if (root == host_root) {
+		if (!member->born)
+			member->born = bpf_ktime_get_boot_ns();
+		return 1;
+	}
+	if (root == root_of(parent) && mounts == (u64)BPF_CORE_READ(parent, nsproxy, mnt_ns))
+		return 0;
+	be_born(member, root, task->tgid);
+	innermost_pid(task, &ns);
+	if (member->life == BT_LIFE_BORN)
+		tell_candidate(trusted, member->tag, 0, ns_inum(ns), id);
+	return 0;
+}
+
+/* The cgroup of a container with a pid namespace of its own: no other container is born in there, or below. */
+static __noinline int settle_cgroup(struct task_struct *task)
+{
+	u64 id = BPF_CORE_READ(task_cgroup(task), kn, id);
+	struct bt_member *member = bpf_map_lookup_elem(&cgroups, &id);
+
+	if (member && member->life == BT_LIFE_UNBORN) {
+		member->life = BT_LIFE_KNOWN;
+		member->init = task->tgid;
+	}
+	return 0;
+}
+
 /*
  * The running task has an event. If it is the first process of a newborn pid namespace, it is looked at each time until
  * its birth is over; returns whether it has to be looked at again.
@@ -165,28 +276,27 @@ static __noinline int newborn_step(struct task_struct *task)
 	struct pid *pid = untrusted(task)->thread_pid;
 	struct bt_member *member = outermost_member(pid);
 	struct pid_namespace *ns;
-	struct pt_regs *regs;
-	u64 root, now, before;
+	u64 root;
+	u32 before;
 
-	if (!member || member->container || pid->level != 1 || pid_at(pid, 1, &ns) != 1)
+	if (!pid || pid->level > 1)
 		return 0;
-	if (member->life == BT_LIFE_KNOWN)
+	if (!pid->level || !member || member->life == BT_LIFE_KNOWN || pid_at(pid, 1, &ns) != 1)
+		return member && member->life == BT_LIFE_UNBORN ? 0 : cgroup_step(task);
+	if (member->container)
 		return 0;
-	now = bpf_ktime_get_boot_ns();
-	root = (u64)BPF_CORE_READ(task, fs, root.dentry);
-	if (member->life == BT_LIFE_BORN && (member->root != host_root || now - member->born > SETTING_UP_NS))
+	root = root_of(task);
+	if (member->life == BT_LIFE_BORN &&
+	    (member->root != host_root || bpf_ktime_get_boot_ns() - member->born > SETTING_UP_NS))
 		return 0; /* nothing more can come */
-	regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	if (!is_execve(syscall_number(regs), syscall_is_compat(task)))
+	if (!enters_execve(task))
 		return 1;
 	if (member->life == BT_LIFE_BORN && (member->root == root || !root))
 		return 1;
 	before = member->life == BT_LIFE_BORN ? member->tag : 0;
-	member->tag = __sync_fetch_and_add(&last_tag, 2) + 2;
-	member->born = now;
-	member->root = root;
-	member->life = BT_LIFE_BORN;
-	__sync_fetch_and_add(&control.generation, 1ULL << 32); /* user space counts in the lower half */
-	tell_candidate(task, member->tag, before, ns_inum(ns));
+	be_born(member, root, 0);
+	settle_cgroup(task);
+	pid_at(pid, 1, &ns);
+	tell_candidate(task, member->tag, before, ns_inum(ns), 0);
 	return 1;
 }

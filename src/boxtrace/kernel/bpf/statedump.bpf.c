@@ -206,6 +206,7 @@ int mark_tasks(struct bpf_iter__task *context)
 	if (!task)
 		return 0;
 	host_root = (u64)BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.dentry);
+	host_mounts = (u64)BPF_CORE_READ(bpf_get_current_task_btf(), nsproxy, mnt_ns);
 	key.value[0] = task->tgid;
 	verdict = bpf_map_lookup_elem(&trackers, &key);
 	key.kind = BT_TRACK_COMMAND;
