@@ -60,9 +60,10 @@ def test_limits_of_one_rule_come_together() -> None:
         parse_limit("a", ["1/s", "2/s"])
 
 
-def test_one_rule_that_leaves_nothing_out_is_not_told_apart() -> None:
+def test_one_rule_is_told_apart_from_what_is_recorded_in_any_case() -> None:
     assert plan_rules(CATALOGUE, (), (), (), most=64) is None
-    assert plan_rules(CATALOGUE, ("sched_*",), (), (), most=64) is None
+    plan = plan_rules(CATALOGUE, ("sched_*",), (), (), most=64)
+    assert plan is not None and plan.names == ("", "sched_*") and not plan.limits
 
 
 def test_an_event_belongs_to_the_rule_that_limits_it_then_to_its_filter_then_to_its_pattern() -> None:

@@ -137,7 +137,7 @@ def plan_rules(
     *,
     most: int,
 ) -> RulePlan | None:
-    """Tell the rules of a channel apart; None where there is one only, and nothing that it leaves out.
+    """Tell the rules of a channel apart; None where there are none.
 
     An event belongs to the first rule that limits it, else to the first with a filter for it, else to the first pattern
     by which it is recorded.
@@ -148,7 +148,7 @@ def plan_rules(
     """
     limited = _merge(limits)
     tested = [rule.events for rule in filters]
-    if not (limited or tested or len(patterns) > 1):
+    if not (limited or tested or patterns):
         return None
     names = tuple(dict.fromkeys((EVERYTHING_ELSE, *limited, *tested, *patterns)))[:most]
     if len(limited) >= most:

@@ -21,6 +21,9 @@ from boxtrace.session.targets import Targets
 
 __all__ = ["Channel", "sum_counts"]
 
+_RULES = ("syscall_*", "sched_*", "*")
+"""By which a channel without patterns counts what is left out."""
+
 
 @dataclass(slots=True)
 class Channel:
@@ -77,7 +80,7 @@ class Channel:
                 births=births,
                 clones_elsewhere=clones_elsewhere,
                 dump_all=dump_all,
-                patterns=options.events,
+                patterns=options.events or (_RULES if account else ()),
                 filters=options.filters,
                 limits=options.limits,
             )

@@ -142,7 +142,7 @@ static __noinline int rule_admits(struct bt_cpu *cpu, u32 id)
 	return 1;
 }
 
-static __always_inline bool rule_passes(struct bt_cpu *cpu, u32 id) { return !config.rules || rule_admits(cpu, id); }
+static __always_inline bool rule_passes(struct bt_cpu *cpu, u32 id) { return !config.limited || rule_admits(cpu, id); }
 
 /* There is no room for an event in the ring, and it is not counted there yet. */
 static __always_inline void event_discard(struct bt_cpu *cpu, u32 id)
