@@ -215,6 +215,8 @@ def _nothing(pid: int, directory: Path, tools: Tools) -> AbstractContextManager[
 _REJECTING = "$ctx.tid > 0 && $ctx.pid_ns == 1"
 """Both terms are looked at."""
 
+_USERS = tuple(word for number in range(100_000, 110_000) for word in ("--uid", str(number)))
+
 _LTTNG_CONTEXTS = (
     *("procname", "pid", "tid", "vpid", "vtid", "ppid"),
     *("cgroup_ns", "ipc_ns", "net_ns", "pid_ns", "time_ns", "user_ns", "uts_ns"),
@@ -228,6 +230,7 @@ TRACERS: Sequence[Tracer] = (
     Tracer("boxtrace, no contexts", 2, _boxtrace("--context", "none")),
     Tracer("boxtrace, all contexts, selected by pid", 2, _boxtrace("--pid", "PID")),
     Tracer("boxtrace, rejected by pid namespace", 0, _bystander),
+    Tracer("boxtrace, rejected by a set of ten thousand users", 0, _boxtrace(*_USERS)),
     Tracer("boxtrace, rejected by a filter of two terms", 0, _boxtrace("-e", "syscall_*", "--filter", _REJECTING)),
     Tracer("ftrace, no contexts", 2, _ftrace),
     Tracer("LTTng, 13 contexts", 2, _lttng(*_LTTNG_CONTEXTS), needs="/proc/lttng"),

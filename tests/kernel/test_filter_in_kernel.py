@@ -83,6 +83,9 @@ EDGES = [
     ("short == 'ababab*' || short == '*ababab'", {"short": b"ababa"}, False),
     ("short == comm", {"short": b"ababa", "comm": b"ababa"}, True),
     ("short < comm && comm > short", {"short": b"ababa", "comm": b"ababab"}, True),
+    ("mode == -3 && mode < 0", {"mode": -3}, True),
+    ("state < 0 && ~state == 0 && -state == 1", {"state": (1 << 64) - 1}, True),
+    ("deep.list[2] == 0xffffffff && deep.list[0x2] > 0", {"deep2": 0xFFFFFFFF}, True),
     ("short <= comm", {"short": b"ababa", "comm": b"abab"}, False),
 ]
 
@@ -110,4 +113,4 @@ def test_the_most_code_that_a_filter_can_have_is_taken_by_the_kernel() -> None:
 def test_the_fields_lie_where_the_test_puts_them() -> None:
     assert isinstance(EVENT.fields, StructField)
     assert packed(CONTEXTS) == {"pid_ns": 0, "tid": 4, "procname": 8}
-    assert list(packed(PAYLOAD).values()) == [0, 8, 16, 20, 24, 26, 28, 29, 30, 34, 50]
+    assert list(packed(PAYLOAD).values()) == [0, 8, 16, 20, 24, 26, 28, 29, 30, 34, 50, 55, 56, 64]

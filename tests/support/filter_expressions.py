@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from boxtrace.ctf.fields import ArrayField, IntegerField, StaticStringField
+from boxtrace.ctf.fields import ArrayField, EnumMapping, IntegerField, StaticStringField
 from boxtrace.ctf.model import EventClass, StreamClass
 from boxtrace.ctf.packet import EventRecord
 from support.filter_events import event_record
@@ -30,19 +30,26 @@ PAYLOAD = fields(
     pair=ArrayField(element=IntegerField(size=16, signed=True), length=2),
     comm=StaticStringField(length=16),
     short=StaticStringField(length=5),
+    mode=IntegerField(
+        size=8, signed=True, mappings=(EnumMapping("low", ((-128, -1),)), EnumMapping("zero", ((0, 0),)))
+    ),
+    state=IntegerField(size=64, mappings=(EnumMapping("all", ((0, 2**64 - 1),)),)),
+    deep=fields(x=IntegerField(size=16, signed=True), list=ArrayField(element=IntegerField(size=32), length=3)),
 )
-FORM = struct.Struct("<Ii16s qQiIhHbB2h16s5s")
+FORM = struct.Struct("<Ii16s qQiIhHbB2h16s5s bQh3I")
 ORDER = (
     *("pid_ns", "tid", "procname", "i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8"),
-    *("pair0", "pair1", "comm", "short"),
+    *("pair0", "pair1", "comm", "short", "mode", "state", "deep_x", "deep0", "deep1", "deep2"),
 )
 SECOND = 24
-SIZE = 96
+SIZE = 104
 EVENT = EventClass(id=0, name="random", fields=PAYLOAD)
 STREAM = StreamClass(event_context=CONTEXTS, events=(EVENT,))
 
 NUMBERS = {
-    "$ctx.pid_ns": "pid_ns", "$ctx.tid": "tid", "pair[0]": "pair0", "pair[1]": "pair1",
+    "$ctx.pid_ns": "pid_ns", "$ctx.tid": "tid", "pair[0]": "pair0", "pair[0x1]": "pair1",
+    "mode": "mode", "state": "state", "deep.x": "deep_x",
+    "deep.list[0]": "deep0", "deep.list[0b1]": "deep1", "deep.list[02]": "deep2",
     **{name: name for name in ("i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8")},
 }  # fmt: skip
 TEXTS = {"$ctx.procname": "procname", "comm": "comm", "short": "short"}
@@ -179,6 +186,12 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         values[f"u{bits}"] = draw(_whole(bits, False))
     values["pair0"], values["pair1"] = draw(_whole(16, True)), draw(_whole(16, True))
     values["comm"], values["short"] = draw(names), draw(names)[:5]
+    values["mode"], values["state"], values["deep_x"] = (
+        draw(_whole(8, True)),
+        draw(_whole(64, False)),
+        draw(_whole(16, True)),
+    )
+    values |= {f"deep{number}": draw(_whole(32, False)) for number in range(3)}
     return values
 
 
@@ -201,7 +214,8 @@ def record(values: dict[str, Any]) -> EventRecord:
         value = values[name]
         return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
-    payload = {name: decoded(name) for name in values if name not in ("pair0", "pair1")}
+    payload = {name: decoded(name) for name in values if not name.startswith(("pair", "deep"))}
     payload["pair"] = [values["pair0"], values["pair1"]]
+    payload["deep"] = {"x": values["deep_x"], "list": [values[f"deep{number}"] for number in range(3)]}
     common = {name: payload.pop(name) for name in ("pid_ns", "tid", "procname")}
     return event_record(EVENT, STREAM, payload=payload, common=common)
