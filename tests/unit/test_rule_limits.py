@@ -2,12 +2,15 @@
 
 import pytest
 
+from boxtrace.containers.model import Container
 from boxtrace.ctf.fields import StructField
 from boxtrace.ctf.model import EventClass
 from boxtrace.errors import UsageError
 from boxtrace.kernel.catalogue import Catalogue
 from boxtrace.kernel.rules import parse_limit, parse_rate, parse_sample, plan_rules
 from boxtrace.kernel.selection import FilterRule, LimitRule, Rate
+from boxtrace.session.left_out import with_losses
+from boxtrace.session.options import ContainerCount, RuleCount
 
 NAMES = ("sched_switch", "sched_waking", "syscall_entry_read", "lttng_statedump_start")
 CATALOGUE = Catalogue(
@@ -92,3 +95,14 @@ def test_limits_that_cannot_be() -> None:
         plan(LimitRule("sched_*", SLOW), LimitRule("*_switch", SLOW))
     with pytest.raises(UsageError, match="2 event rules have limits: 1 can"):
         plan(LimitRule("sched_*", SLOW), LimitRule("sys*", SLOW), most=2)
+
+
+def test_losses_per_container_are_those_by_rule() -> None:
+    web, db = (Container("docker", name, name, "running") for name in ("web", "db"))
+    counts = (ContainerCount(web, 5, 1), ContainerCount(db, 6, 2), ContainerCount(None, 7, 97))
+    left_out = [
+        RuleCount(container=web, channel="a", rule="x", discarded=30),
+        RuleCount(container=web, channel="b", rule="y", discarded=10),
+        RuleCount(container=None, channel="a", rule="x", discarded=60),
+    ]
+    assert [count.discarded for count in with_losses(counts, left_out)] == [40, 0, 60]

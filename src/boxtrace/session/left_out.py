@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -13,9 +14,9 @@ from boxtrace.containers.model import UNKNOWN_RUNTIME, Container
 from boxtrace.containers.unknown import pid_ns_id
 from boxtrace.kernel.rules import EVERYTHING_ELSE
 from boxtrace.session.channel import Channel
-from boxtrace.session.options import RuleCount
+from boxtrace.session.options import ContainerCount, RuleCount
 
-__all__ = ["count_left_out"]
+__all__ = ["count_left_out", "with_losses"]
 
 _TICK_NS: Final = 10_000_000
 """What is known of a container's birth is read from procfs, which counts in ticks."""
@@ -52,16 +53,37 @@ def count_left_out(
     return tuple(sorted(filter(None, merged.values()), key=weight))
 
 
+def with_losses(counts: Sequence[ContainerCount], left_out: Iterable[RuleCount]) -> tuple[ContainerCount, ...]:
+    """Return the counts per container with what was lost by rule, which the kernel counts from the first event on.
+
+    Accounts count since their containers were found. The sum of what was lost stays what it was.
+    """
+    lost: Counter[object] = Counter()
+    for each in left_out:
+        if each.container is not None:
+            lost[each.container.runtime, each.container.id] += each.discarded
+    total = sum(count.discarded for count in counts)
+    found = [
+        replace(count, discarded=lost[count.container.runtime, count.container.id])
+        for count in counts
+        if count.container is not None
+    ]
+    rest = total - sum(count.discarded for count in found)
+    return (*found, *(replace(count, discarded=max(0, rest)) for count in counts if count.container is None))
+
+
 def _rest(channel: Channel, known: Sequence[Container]) -> Iterable[RuleCount]:
-    """Yield what was discarded of events that have no rule, by container."""
-    by_rule = _Counts(channel, known).discarded_by_account()
-    for account, (container, discarded) in enumerate(channel.accounts.discarded()):
-        yield RuleCount(
-            container=container,
-            channel=channel.options.name,
-            rule=EVERYTHING_ELSE,
-            discarded=max(0, discarded - by_rule.get(account, 0)),
-        )
+    """Yield what was discarded of events that have no rule: by container in a channel that has none.
+
+    Where there are rules, next to nothing is left. Whose that was cannot be told: a program that comes amid a change of
+    the task is counted by rule with one, in the accounts with the other.
+    """
+    discarded = channel.accounts.discarded()
+    if channel.programs.image.rules is not None:
+        total = sum(number for _, number in discarded) - _Counts(channel, known).discarded()
+        discarded = [(None, max(0, total))]
+    for container, number in discarded:
+        yield RuleCount(container=container, channel=channel.options.name, rule=EVERYTHING_ELSE, discarded=number)
 
 
 class _Counts:
@@ -107,13 +129,13 @@ class _Counts:
             (born,) = struct.unpack_from("<Q", raw, offsets["born"])
             yield number, account, pid_ns, born
 
-    def discarded_by_account(self) -> dict[int, int]:
-        """Return how many events of rules were discarded, by account."""
-        found: dict[int, int] = {}
-        for owner, account, _, _ in self._owners():
-            for rule in range(len(self._rules)):
-                found[account] = found.get(account, 0) + self._number(owner, rule, self._discarded)
-        return found
+    def discarded(self) -> int:
+        """Return how many events were discarded, of all owners and rules."""
+        return sum(
+            self._number(owner, rule, self._discarded)
+            for owner, *_ in self._owners()
+            for rule in range(len(self._rules))
+        )
 
     def counts(self) -> Iterable[RuleCount]:
         """Yield the counts of every owner and rule."""

@@ -29,7 +29,7 @@ from boxtrace.session.container_stream import ContainerStream
 from boxtrace.session.control import ControlSocket
 from boxtrace.session.dumping import StateDumper
 from boxtrace.session.hints import BirthHints
-from boxtrace.session.left_out import count_left_out
+from boxtrace.session.left_out import count_left_out, with_losses
 from boxtrace.session.limiting import Limiting
 from boxtrace.session.loading import load_channels
 from boxtrace.session.loop import Ending, RecordingLoop
@@ -433,7 +433,7 @@ class _Recording:
             missed=ending.missed,
             size=sum(sizes),
             seconds=ending.seconds,
-            containers=sum_counts(self._channels),
+            containers=with_losses(sum_counts(self._channels), left_out),
             left_out=left_out,
             reason=ending.reason,
             exit_status=self._command.exit_status if self._command is not None else None,
