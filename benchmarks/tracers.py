@@ -124,10 +124,18 @@ def recording(trace: Path, *options: str, cpu: str | None = _TRACER_CPU) -> Iter
         result.read_summary(process.stderr.read())
 
 
-def _boxtrace(*options: str) -> Attach:
-    def attach(pid: int, directory: Path, tools: Tools) -> AbstractContextManager[object]:
+def _boxtrace(*options: str, settle: float = 0) -> Attach:
+    """Return what records with these options.
+
+    :param settle: seconds that it has for what it prepares besides, before anything is measured.
+    """
+
+    @contextmanager
+    def attach(pid: int, directory: Path, tools: Tools) -> Iterator[Recording]:
         chosen = [str(pid) if option == "PID" else option for option in options]
-        return recording(directory / "trace", "--num-subbuf", "16", *chosen)
+        with recording(directory / "trace", "--num-subbuf", "16", *chosen) as result:
+            time.sleep(settle)
+            yield result
 
     return attach
 
@@ -230,7 +238,7 @@ TRACERS: Sequence[Tracer] = (
     Tracer("boxtrace, no contexts", 2, _boxtrace("--context", "none")),
     Tracer("boxtrace, all contexts, selected by pid", 2, _boxtrace("--pid", "PID")),
     Tracer("boxtrace, rejected by pid namespace", 0, _bystander),
-    Tracer("boxtrace, rejected by a set of ten thousand users", 0, _boxtrace(*_USERS)),
+    Tracer("boxtrace, rejected by a set of ten thousand users", 0, _boxtrace(*_USERS, settle=5)),
     Tracer("boxtrace, rejected by a filter of two terms", 0, _boxtrace("-e", "syscall_*", "--filter", _REJECTING)),
     Tracer("ftrace, no contexts", 2, _ftrace),
     Tracer("LTTng, 13 contexts", 2, _lttng(*_LTTNG_CONTEXTS), needs="/proc/lttng"),

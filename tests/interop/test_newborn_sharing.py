@@ -93,16 +93,6 @@ def test_new_ones_without_the_hosts_own(dockerd: Dockerd, tmp_path: Path) -> Non
     assert "old" not in [container.name for container in TraceContainers(recorded.trace).containers]
 
 
-def test_left_out_from_the_host(dockerd: Dockerd, tmp_path: Path) -> None:
-    for number, options in enumerate((("--host-only",), ("--container", "!secret-*"))):
-        with Recorder(tmp_path / f"trace-{number}", *options, *CALLS) as recorder:
-            run_docker(dockerd, f"secret-{number}", "--pid=host")
-            subprocess.run(["/bin/true"], check=True)
-            recorded = recorder.stop()
-        executed = programs(recorded)
-        assert "/bin/true" in executed and PROGRAM not in executed
-
-
 def test_what_is_executed_in_it_later(dockerd: Dockerd, tmp_path: Path) -> None:
     with Recorder(tmp_path / "trace", "--container", "web-*", *CALLS) as recorder:
         dockerd.run("web-1", *WAITING, options=("--pid=host",))
