@@ -256,6 +256,17 @@ def test_options_and_exclusion(tmp_path: Path) -> None:
     assert mine == {first.pid}
 
 
+@pytest.mark.parametrize("kind", ["uid", "pid"])
+def test_what_is_included_and_excluded_is_excluded(tmp_path: Path, kind: str) -> None:
+    with Poked() as process:
+        value = str(process.pid if kind == "pid" else os.getuid())
+        options = (f"--{kind}", value, f"--{kind}", f"!{value}", f"--{kind}", "4242" if kind == "uid" else os.getppid())
+        with Recorder(tmp_path / "trace", *EVENTS, *options) as recorder:
+            process.poke()
+            recorded = recorder.stop()
+    assert process.pid not in {event.context["pid"] for event in recorded.events}
+
+
 def test_commands_change_and_list(tmp_path: Path) -> None:
     with Poked() as process, Recorder(tmp_path / "trace", *EVENTS, "--uid", "12345") as recorder:
 

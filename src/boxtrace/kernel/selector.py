@@ -38,6 +38,11 @@ def iterate(bpf: _native.BpfObject, program: str) -> bytes:
         link.close()
 
 
+def _excluded_last(ids: Iterable[TrackerId]) -> list[TrackerId]:
+    """Order ids so that of one which is included and excluded the latter remains."""
+    return sorted(ids, key=lambda each: each.excluded)
+
+
 class Selector:
     """Writes the maps that the programs look tasks up in. Its methods may be called by any thread.
 
@@ -200,13 +205,13 @@ class Selector:
     def _entries(self, ids: Iterable[TrackerId]) -> dict[bytes, int]:
         return {
             self._key(KINDS[each.kind].enumerator, each.value): self._verdict(each)
-            for each in ids
+            for each in _excluded_last(ids)
             if each.kind != "pid"
         }
 
     def _mark_processes(self, before: frozenset[TrackerId], after: frozenset[TrackerId]) -> None:
-        marks = {each.value: 0 for each in before} | {each.value: self._verdict(each) for each in after}
-        known = {each.value: self._verdict(each) for each in before}
+        marks = {each.value: 0 for each in before} | {each.value: self._verdict(each) for each in _excluded_last(after)}
+        known = {each.value: self._verdict(each) for each in _excluded_last(before)}
         self._mark(
             {
                 self._key("BT_TRACK_PID", value): verdict
