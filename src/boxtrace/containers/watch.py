@@ -10,21 +10,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
 
-from boxtrace.containers._containerd_api import ContainerdEvents, list_by_containerd
 from boxtrace.containers.beside import Besides, Birth
-from boxtrace.containers.containerd import Containerd, describe_bundle
+from boxtrace.containers.containerd import Containerd
 from boxtrace.containers.crio import Crio
 from boxtrace.containers.discovery import RUNTIMES
 from boxtrace.containers.docker import Docker, socket_address
-from boxtrace.containers.engine import EngineEvent, EngineEvents, list_by_api
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.join import Joiner
+from boxtrace.containers.listener import DaemonListener
 from boxtrace.containers.lowlevel import Crun, Runc
 from boxtrace.containers.lxc import Lxc
 from boxtrace.containers.model import Container
@@ -45,7 +43,6 @@ from boxtrace.units import Pid
 __all__ = ["ContainerWatch", "engine_addresses"]
 
 _WRITE_SECONDS = 0.5
-_RETRY_SECONDS = 5.0
 _STATE_SECONDS = 0.25
 _BATCH_SECONDS = 0.05
 _TOLD_SECONDS = 1.0
@@ -61,8 +58,6 @@ _GENERATIONS = 6
 _DIRECTORIES = "directories of runc, crun and containerd"
 _BESIDE = "processes beside containers"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
-
-_Stream: TypeAlias = EngineEvents | ContainerdEvents
 
 _RANKS = [runtime.name for runtime in RUNTIMES]
 """A runtime comes after those that use it, and know more."""
@@ -130,8 +125,7 @@ class ContainerWatch:
         self._seen: dict[str, Container] = {}
         self._told_by: dict[str, int] = {}
         self._stop = threading.Event()
-        self._streams: set[_Stream] = set()
-        self._states_told: set[str] = set()
+        self._listeners: list[DaemonListener] = []
         self._following = threading.Lock()
         self._states: tuple[StateDirectories, list[ContainerEvent]] | None = None
         self._unread: set[tuple[str, str]] = set()
@@ -141,7 +135,7 @@ class ContainerWatch:
 
     def __enter__(self) -> ContainerWatch:
         for address, runtime in self._engines.items():
-            self._begin(self._listen, runtime, address)
+            self._listen(runtime, address)
         self._begin(self._look_and_write)
         self._begin(self._watch_states)
         return self
@@ -158,9 +152,9 @@ class ContainerWatch:
         self._stop.set()
         self._hint.set()
         with self._lock:
-            streams = list(self._streams)
-        for stream in streams:
-            stream.close()
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.close()
         for thread in self._threads:
             thread.join()
         self._look()
@@ -194,10 +188,10 @@ class ContainerWatch:
         with self._following:
             return self._states is not None
 
-    def _begin(self, target: Callable[..., None], *arguments: str) -> None:
+    def _begin(self, target: Callable[[], None]) -> None:
         def stand_back_and_run() -> None:
             stand_back()
-            target(*arguments)
+            target()
 
         # Daemons, so that a runtime that hangs cannot keep the process from ending after an error.
         thread = threading.Thread(target=stand_back_and_run, name=target.__name__, daemon=True)
@@ -205,58 +199,25 @@ class ContainerWatch:
         self._threads.append(thread)
 
     def _listen(self, runtime: str, address: str) -> None:
-        """Follow a daemon's events, and connect again when it was started again."""
-        while not self._stop.is_set():
-            with self._surviving(f"events of {runtime} at {address}"), suppress(RuntimeAbsentError, RuntimeFailedError):
-                self._follow(runtime, address)
-            self._stop.wait(_RETRY_SECONDS)
-
-    def _follow(self, runtime: str, address: str) -> None:
-        stream, there_now, state = self._connect(runtime, address)
+        listener = DaemonListener(
+            runtime,
+            address,
+            self._since,
+            take=self._take,
+            told=self._told,
+            surviving=self._surviving,
+            stop=self._stop,
+            proc=self._proc,
+        )
         with self._lock:
-            self._streams.add(stream)
-            self._states_told |= {state}
-        try:
-            # What runs by now, should the daemon have forgotten how that came.
-            for there in there_now():
-                if there.init_pid is not None:
-                    self._take(runtime, there)
-            newest = int(self._since * 1e9)
-            for told in stream if not self._stop.is_set() else ():
-                newest = max(newest, told.event.time or 0)
-                self._take_event(runtime, told)
-            if self._stop.is_set() and isinstance(stream, EngineEvents):
-                self._catch_up(runtime, address, newest)
-        finally:
-            self._since = time.time()
-            with self._lock:
-                self._streams.discard(stream)
-                if not self._stop.is_set():  # it has told all: what directories still tell is no news
-                    self._states_told -= {state}
-            stream.close()
-
-    def _take_event(self, runtime: str, told: EngineEvent) -> None:
-        self._told([told.event])
-        if told.container is not None:
-            self._take(runtime, told.container)
-
-    def _catch_up(self, runtime: str, address: str, newest: int) -> None:
-        """Take what a daemon has told of until now, and what of that has not reached its stream yet: it may be busy."""
-        for told in EngineEvents(runtime, address, since=newest / 1e9 - 1, until=time.time()):
-            if (told.event.time or 0) > newest:
-                self._take_event(runtime, told)
-
-    def _connect(self, runtime: str, address: str) -> tuple[_Stream, Callable[[], list[RuntimeContainer]], str]:
-        """Return a daemon's stream of events, what lists its containers, and (of a containerd) its state directory."""
-        if runtime != Containerd.name:
-            return EngineEvents(runtime, address, since=self._since), lambda: list_by_api(runtime, address), ""
-        state = Containerd.daemons(ProcessTable(self._proc)).get(address, "")
-        stream = ContainerdEvents(address, describe_bundle)
-        return stream, lambda: list_by_containerd(address, describe_bundle), state
+            self._listeners.append(listener)
+        self._begin(listener.run)
 
     def _is_told(self, directory: Path) -> bool:
         """Tell whether a daemon tells of the container of this directory by itself."""
-        return str(directory.parents[2]) in self._states_told and not Containerd.is_dockers(directory)
+        with self._lock:
+            told = any(listener.state == str(directory.parents[2]) for listener in self._listeners)
+        return told and not Containerd.is_dockers(directory)
 
     def _look_and_write(self) -> None:
         looked, rest = time.monotonic(), _HINT_SECONDS
@@ -419,7 +380,7 @@ class ContainerWatch:
             for address, runtime in engine_addresses(processes).items():
                 if address not in self._engines:
                     self._engines[address] = runtime
-                    self._begin(self._listen, runtime, address)
+                    self._listen(runtime, address)
 
     def _look(self) -> None:
         """Find containers by their monitors, and those that have none any more."""
