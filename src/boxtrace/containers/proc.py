@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boxtrace.containers.cgroups import parse_cgroups
-from boxtrace.containers.model import Cgroup, Namespaces
+from boxtrace.containers.model import CGROUP2, Cgroup, Namespaces
 from boxtrace.containers.text import clean
 from boxtrace.units import NamespaceInum, Nanoseconds, Pid
 
@@ -41,6 +41,8 @@ TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 _PROC = Path("/proc")
 _READ = 1 << 16
+_PF_EXITING = 0x4
+"""In the flags of ``/proc/PID/stat``: it is shutting down (include/linux/sched.h)."""
 _IDS = ("NStgid:", "Uid:", "Gid:")
 
 
@@ -57,6 +59,7 @@ class Process:
     :ivar cgroups: one per hierarchy, without ids.
     :ivar uid: its real user id, as this process's user namespace shows it; None when that is not known.
     :ivar gid: its real group id.
+    :ivar is_exiting: whether it had begun to exit when it was read: namespaces, cgroups may be missing or not its own.
     """
 
     pid: Pid
@@ -68,11 +71,7 @@ class Process:
     cgroups: tuple[Cgroup, ...]
     uid: int | None = None
     gid: int | None = None
-
-    @property
-    def is_exiting(self) -> bool:
-        """Whether it had begun to exit when it was read: namespaces and cgroups may be missing or not its own."""
-        return not self.namespaces.uts  # the last one that is read
+    is_exiting: bool = False
 
 
 def parse_stat(text: str) -> tuple[str, Pid, Nanoseconds]:
@@ -100,7 +99,10 @@ def read_process(pid: int, proc: Path = _PROC) -> Process | None:
         cgroups = tuple(parse_cgroups(read_text("cgroup", directory)))
         # Last: who still has its namespaces was whole when the rest was read.
         namespaces = Namespaces(*(_namespace(directory, kind) for kind in Namespaces.names()))
-        return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid)
+        # But for cgroups of version 1: of who begins to exit the kernel says "/" (proc_cgroup_show in kernel/cgroup).
+        doubtful = any(cgroup.path == "/" and cgroup.hierarchy != CGROUP2 for cgroup in cgroups)
+        exiting = not namespaces.uts or (doubtful and _is_exiting(read_text("stat", directory)))
+        return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid, exiting)
     except (FileNotFoundError, ProcessLookupError):
         return None
     finally:
@@ -136,6 +138,11 @@ def read_text(path: str, directory: int | None = None) -> str:
 
 def _numbers(status: Mapping[str, str], name: str) -> tuple[int, ...]:
     return tuple(int(number) for number in status.get(name, "").split())
+
+
+def _is_exiting(stat: str) -> bool:
+    flags = int(stat[stat.rindex(")") + 2 :].split()[6])
+    return bool(flags & _PF_EXITING)
 
 
 def _namespace(directory: int, kind: str) -> NamespaceInum:
