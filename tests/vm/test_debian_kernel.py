@@ -53,6 +53,18 @@ until grep -q 'Ctrl-C ends it' /tmp/recorder; do sleep 0.1; kill -0 $recorder; d
 /bin/syscalls -1 1 10 </dev/null || true
 echo >&5
 wait $recorder
+
+mkdir -p /tmp/root/bin
+cp /bin/busybox /tmp/root/bin
+boxtrace record -o /out/newborn --new-containers --no-state-dump -e 'syscall_*' -e 'sched_process_*' 2>/tmp/newborn &
+recorder=$!
+until grep -q 'Ctrl-C ends it' /tmp/newborn; do sleep 0.1; kill -0 $recorder; done
+mkdir /sys/fs/cgroup/shares
+sh -c 'echo $$ >/sys/fs/cgroup/shares/cgroup.procs; exec unshare --mount chroot /tmp/root /bin/busybox echo shares'
+unshare --pid --fork /bin/busybox echo owns
+until rmdir /sys/fs/cgroup/shares; do sleep 0.1; done
+kill -TERM $recorder
+wait $recorder
 """
 
 
@@ -116,6 +128,17 @@ def test_a_pid_namespace_is_recorded_and_nothing_else(machine: Result) -> None:
         assert " vpid = 1, vtid = 1," in event
     names = {re.sub(r".*\] (?:\(none\) )?(\w+):.*", r"\1", event) for event in events}
     assert {"sched_switch", "sched_process_exit"} <= names
+
+
+def test_containers_that_start_later_are_recorded_and_nothing_else(machine: Result) -> None:
+    events = read(machine.files / "newborn")
+    executed = [event for event in events if " syscall_entry_execve: " in event]
+    assert len(executed) == 2 and all('filename = "/bin/busybox"' in event for event in executed)
+    assert [" vpid = 1, " in event for event in executed] == [False, True]
+    assert len([event for event in events if " sched_process_exit: " in event]) == 2
+    assert not [
+        event for event in events if 'comm = "sh"' in event or 'procname = "unshare", pid' in event.split("{ ")[0]
+    ]
 
 
 def test_what_existed_before_is_in_the_state_dump(machine: Result) -> None:
