@@ -27,7 +27,10 @@ class Birth:
 
 
 class Besides:
-    """Finds the process beside a newborn. Who was found not to be beside anything is not looked at again."""
+    """Finds the process beside a newborn. Who was found not to be beside anything is not looked at again.
+
+    Threads may share one: what is remembered of a task is the same whoever finds it out.
+    """
 
     def __init__(self, runtimes: Sequence[Beside]) -> None:
         self._runtimes = runtimes

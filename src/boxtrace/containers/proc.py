@@ -76,9 +76,13 @@ class Process:
 
 def parse_stat(text: str) -> tuple[str, Pid, Nanoseconds]:
     """Parse ``/proc/PID/stat``: name, parent, start. The name may itself hold parentheses, spaces and newlines."""
-    opening, closing = text.index("("), text.rindex(")")
-    fields = text[closing + 2 :].split()
-    return text[opening + 1 : closing], Pid(int(fields[1])), Nanoseconds(int(fields[19]) * TICK_NS)
+    fields = _after_name(text)
+    name = text[text.index("(") + 1 : text.rindex(")")]
+    return name, Pid(int(fields[1])), Nanoseconds(int(fields[19]) * TICK_NS)
+
+
+def _after_name(stat: str) -> list[str]:
+    return stat[stat.rindex(")") + 2 :].split()
 
 
 def read_process(pid: int, proc: Path = _PROC) -> Process | None:
@@ -91,17 +95,18 @@ def read_process(pid: int, proc: Path = _PROC) -> Process | None:
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
         return None
     try:
-        name, ppid, start = parse_stat(read_text("stat", directory))
         lines = read_text("status", directory).splitlines()
         status = dict(line.split(":", 1) for line in lines if line.startswith(_IDS))
         vpids = _numbers(status, "NStgid") or (pid,)
         (uid, *_), (gid, *_) = _numbers(status, "Uid") or (None,), _numbers(status, "Gid") or (None,)
         cgroups = tuple(parse_cgroups(read_text("cgroup", directory)))
+        stat = read_text("stat", directory)  # after the cgroups: who is not exiting by now was not when they were read
+        name, ppid, start = parse_stat(stat)
         # Last: who still has its namespaces was whole when the rest was read.
         namespaces = Namespaces(*(_namespace(directory, kind) for kind in Namespaces.names()))
         # But for cgroups of version 1: of who begins to exit the kernel says "/" (proc_cgroup_show in kernel/cgroup).
         doubtful = any(cgroup.path == "/" and cgroup.hierarchy != CGROUP2 for cgroup in cgroups)
-        exiting = not namespaces.uts or (doubtful and _is_exiting(read_text("stat", directory)))
+        exiting = not namespaces.uts or (doubtful and _is_exiting(stat))
         return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid, exiting)
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -141,8 +146,7 @@ def _numbers(status: Mapping[str, str], name: str) -> tuple[int, ...]:
 
 
 def _is_exiting(stat: str) -> bool:
-    flags = int(stat[stat.rindex(")") + 2 :].split()[6])
-    return bool(flags & _PF_EXITING)
+    return bool(int(_after_name(stat)[6]) & _PF_EXITING)
 
 
 def _namespace(directory: int, kind: str) -> NamespaceInum:

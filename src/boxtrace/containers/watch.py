@@ -118,7 +118,6 @@ class ContainerWatch:
         self._proc = proc
         self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
         self._besides = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
-        self._sharing = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
         self._joiner = Joiner(proc)
         self._lock = threading.Lock()
         self._news: dict[tuple[str, str, int | None], Container] = {}
@@ -338,7 +337,7 @@ class ContainerWatch:
                     task = processes.task(task.ppid)
                     if task is not None:
                         ancestors.append(task)
-                found = self._sharing.find(processes, Birth(pid, tuple(ancestors)))
+                found = self._besides.find(processes, Birth(pid, tuple(ancestors)))
                 if found is not None:
                     self._take(*found)
 
