@@ -27,7 +27,7 @@ _COMM: Final = 16
 class BirthHints:
     """Listens in a thread of its own until it is closed.
 
-    :param image: programs whose ring ``births`` (``kernel/bpf/abi.h``) tells.
+    :param image: programs whose ring ``births`` (``kernel/bpf/abi_selection.h``) tells.
     :param notice: called soon after something was born, with the first processes of the pid namespaces that were born,
         and with processes that have executed their first program in namespaces of their own.
     """

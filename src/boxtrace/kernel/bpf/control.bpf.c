@@ -4,7 +4,8 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* The compiler leaves out of BTF what nothing has the type of; this is what only Python reads of abi.h. */
+/* The compiler leaves out of BTF what nothing has the type of; this is what only Python reads of abi.h and
+ * abi_selection.h. */
 const volatile struct {
 	enum bt_limit limit;
 	enum bt_immediate immediate;

@@ -5,6 +5,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "abi_selection.h"
 
 /* Not volatile, so that a value is loaded once: a weak symbol's initial value is not taken for the final one. */
 const struct bt_config config __attribute__((section(".rodata.config"), weak)) = {};
