@@ -9,6 +9,7 @@ and root (or a kernel that lets anybody create user namespaces; then there is no
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import select
 import shutil
@@ -17,11 +18,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["DemoContainer"]
+__all__ = ["DemoContainer", "remove_cgroup"]
 
 # Runs as pid 1 inside the new namespaces, in the host's file system, and becomes the command in the container's own.
 _SETUP = """
@@ -111,10 +113,13 @@ class DemoContainer:
         if mount is None or own is None:
             return None
         cgroup = Path(mount + own.rstrip("/")) / self.name
+        if cgroup.is_dir():
+            try:
+                cgroup.rmdir()  # it is left of one that was killed
+            except OSError:
+                raise FileExistsError(f"a container named {self.name!r} runs already: {cgroup} exists") from None
         try:
             cgroup.mkdir()
-        except FileExistsError:
-            raise FileExistsError(f"a container named {self.name!r} runs already: {cgroup} exists") from None
         except OSError:
             return None
         return cgroup
@@ -164,10 +169,28 @@ class DemoContainer:
         self._clean_up()
 
     def _clean_up(self) -> None:
-        if self.cgroup is not None:
-            # The end of pid 1 waits for every other process of its pid namespace.
-            self.cgroup.rmdir()
-        shutil.rmtree(self._root)
+        try:
+            if self.cgroup is not None:
+                remove_cgroup(self.cgroup)
+        finally:
+            shutil.rmtree(self._root)
+
+
+def remove_cgroup(directory: Path, seconds: float = 30) -> None:
+    """Remove a cgroup whose processes have ended.
+
+    The kernel says EBUSY still for a moment after a process has been waited for: it leaves its cgroup last of all.
+
+    :raises OSError: it has processes still after so many seconds, or cannot be removed.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return directory.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _lines(path: str) -> list[str]:

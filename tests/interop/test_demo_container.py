@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from boxtrace.containers import Namespaces, find, members, parent, survey
 from boxtrace.containers.proc import read_process
 
@@ -49,3 +51,13 @@ def test_nothing_is_left_behind(demo_container: Callable[..., Any]) -> None:
     assert not root.exists() and not cgroup.exists()
     left = read_process(demo.init_pid)
     assert left is None or left.namespaces.mnt == 0  # a zombie until the host's init takes note
+
+
+def test_a_name_can_be_had_again_but_not_twice_at_once(demo_container: Callable[..., Any]) -> None:
+    first = demo_container("boxtrace-demo-d", "sleep", "100")
+    with pytest.raises(FileExistsError, match="'boxtrace-demo-d' runs already"):
+        demo_container("boxtrace-demo-d", "sleep", "100")
+    cgroup = first.cgroup
+    first.stop()
+    cgroup.mkdir()  # as one leaves it that is killed
+    assert demo_container("boxtrace-demo-d", "sleep", "100").cgroup == cgroup

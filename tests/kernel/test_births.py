@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from boxtrace.containers.cgroups import Hierarchies, hierarchy_numbers
 from boxtrace.containers.model import CGROUP2, Cgroup, Namespaces
 from boxtrace.trace import Event
+from support.demo import remove_cgroup
 from support.recorder import Recorded, Recorder, check_valid, until
 from support.require import missing
 
@@ -139,18 +139,7 @@ def cgroup(directory: Path) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        # Of who is just ending the list of processes does not tell any more, but the kernel says EBUSY still.
-        until(lambda: removed(directory))
-
-
-def removed(directory: Path) -> bool:
-    try:
-        directory.rmdir()
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        return False
-    return True
+        remove_cgroup(directory)
 
 
 @pytest.mark.parametrize("hierarchy", sorted(cgroup_directories()))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from boxtrace.trace import open_trace
+from support.demo import remove_cgroup
 from support.require import missing, require_root
 
 MARK = 0x7000
@@ -197,7 +198,7 @@ with open({str(root)!r} + at + "/cgroup.procs", "w") as file:
     try:
         pairs = marked(tmp_path, "cgroup_id", workload)
     finally:
-        group.rmdir()
+        remove_cgroup(group)
     check(pairs)
     assert pairs[0][1]["cgroup_id"] != pairs[1][1]["cgroup_id"]
 

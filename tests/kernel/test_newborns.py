@@ -41,7 +41,7 @@ def short_lived() -> Iterator[Any]:
 
         def _clean_up(self) -> None:
             if self.cgroup is not None:
-                self.cgroup.rmdir()
+                demo.remove_cgroup(self.cgroup)
 
     def run(name: str, *command: str) -> int:
         with Shared(name, command or ("usleep", "30000")) as container:

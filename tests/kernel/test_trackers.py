@@ -17,6 +17,7 @@ import pytest
 from boxtrace.containers.cgroups import Hierarchies
 from boxtrace.containers.model import CGROUP2, Cgroup
 from boxtrace.session.control import ask_recording
+from support.demo import remove_cgroup
 from support.recorder import BOXTRACE, Recorder
 from support.require import require_root
 
@@ -215,7 +216,7 @@ def cgroup() -> Iterator[Path]:
     for directory in reversed(inside):
         for pid in (directory / "cgroup.procs").read_text().split():
             (root / "cgroup.procs").write_text(pid)
-        directory.rmdir()
+        remove_cgroup(directory)
 
 
 def test_a_cgroup_with_those_below_it(cgroup: Path, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ def load_demo() -> ModuleType:
     return module
 
 
+remove_cgroup: Callable[[Path], None] = load_demo().remove_cgroup
+
+
 @pytest.fixture
 def demo_container() -> Iterator[Callable[..., Any]]:
     """Start demo containers: ``demo_container(name, *command, user=True)``; all are stopped at the end of the test."""

@@ -48,9 +48,9 @@ class Dockerd:
         self._containers: list[str] = []
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self.process.poll() is None and time.monotonic() < deadline:
-            if subprocess.run(["docker", "-H", self.address, "version"], capture_output=True).returncode == 0:
+            if self._client("version") == 0:
                 return
             time.sleep(0.1)
         tail = (self.directory / "log").read_text(errors="replace")[-2000:]
@@ -70,8 +70,13 @@ class Dockerd:
 
     def remove_containers(self) -> None:
         for name in self._containers:
-            subprocess.run(["docker", "-H", self.address, "rm", "--force", name], capture_output=True)
+            deadline = time.monotonic() + 60
+            while self._client("inspect", name) == 0 and time.monotonic() < deadline:
+                self._client("rm", "--force", name)
         self._containers.clear()
+
+    def _client(self, *arguments: str) -> int:
+        return subprocess.run(["docker", "-H", self.address, *arguments], capture_output=True).returncode
 
     def stop(self) -> None:
         self.remove_containers()

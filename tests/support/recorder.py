@@ -220,7 +220,7 @@ def check_valid(recorded: Recorded) -> None:
         assert recorded.summary_lost == recorded.discarded
 
 
-def until(get: Callable[[], T], seconds: float = 10) -> T:
+def until(get: Callable[[], T], seconds: float = 30) -> T:
     """Return what ``get`` returns as soon as that is true."""
     deadline = time.monotonic() + seconds
     while not (value := get()):

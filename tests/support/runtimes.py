@@ -39,7 +39,19 @@ def run(*command: str | Path, **options: object) -> str:
     return str(done.stdout).strip()
 
 
-def wait_for(what: str, condition: Callable[[], int | None], seconds: float = 15) -> int:
+def remove(call: Callable[..., str], *command: str) -> None:
+    """Run a command that removes containers; one that fails, as it may on a busy machine, is run again a few times."""
+    for wait in (0.5, 1, 2, 4):
+        try:
+            call(*command)
+        except RuntimeError:
+            time.sleep(wait)
+        else:
+            return
+    call(*command)
+
+
+def wait_for(what: str, condition: Callable[[], int | None], seconds: float = 60) -> int:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
@@ -102,7 +114,7 @@ def podman_calls(directory: Path) -> Iterator[Callable[..., str]]:
     try:
         yield call
     finally:
-        call("rm", "--all", "--force", "--time=0")
+        remove(call, "rm", "--all", "--force", "--time=0")
 
 
 @contextmanager
@@ -126,7 +138,7 @@ def rootless_podman(directory: Path, name: str, command: tuple[str, ...]) -> Ite
         try:
             yield _start_podman(call, name, "--rootfs", str(directory / "rootfs"), *command)
         finally:
-            call("rm", "--all", "--force", "--time=0")
+            remove(call, "rm", "--all", "--force", "--time=0")
     finally:
         _kill_all(pwd.getpwnam(user).pw_uid)
         run("userdel", "--force", user)
@@ -157,7 +169,7 @@ def runc(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Start
     try:
         yield Started("runc", name, name, json.loads(run("runc", "state", name))["pid"])
     finally:
-        run("runc", "delete", "--force", name)
+        remove(run, "runc", "delete", "--force", name)
 
 
 _VERSION_1 = 'mountpoint -q /sys/fs/cgroup/unified && umount /sys/fs/cgroup/unified; exec crun "$@"'
@@ -173,7 +185,7 @@ def crun(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Start
     try:
         yield Started("crun", name, name, json.loads(run("crun", "state", name))["pid"])
     finally:
-        run(*CRUN, "delete", "--force", name)
+        remove(run, *CRUN, "delete", "--force", name)
 
 
 def _detach(prefix: Sequence[str], bundle: Path, name: str) -> None:
@@ -216,7 +228,7 @@ def nspawn(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Sta
         yield Started("systemd-nspawn", name, name, _payload(process.pid, command[0]) or 0)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _payload(monitor: int, program: str) -> int | None:
