@@ -114,7 +114,7 @@ private:
                     if (const uint64_t align = passed.align) {
                         const uint64_t from = (pos + align - 1) & -align;
                         pos = from + passed.bits;
-                        if (pos > end && passed.bits) {
+                        if (pos > end) {
                             failed = Failure{number_, start, clock_before, {}};
                             break;
                         }
@@ -219,6 +219,9 @@ private:
         } else if (!at_.run(program, lane->row, event.fixed.rest)) {
             return false;
         }
+        // Empty structures at the end may be aligned beyond it.
+        if (at_.pos > at_.end)
+            return false;
         if (event.space >= 0 && !none_)
             note(*lane, base, time_of(clock), start, clock_before, at_.pos);
         return true;

@@ -131,9 +131,12 @@ void copy_part(Columns &columns, const FixedPart &part, Records records, size_t 
 void flush_rows(Columns &columns, Lane &lane) {
     const EventPlan &event = *lane.event;
     const size_t count = lane.row - lane.copied;
-    copy_part(columns, event.fixed, Records(lane.records, count), lane.copied);
-    if (event.has_tail)
-        copy_part(columns, event.tail, Records(lane.tails, count), lane.copied);
+    // Without a row so far, columns may have no memory.
+    if (count) {
+        copy_part(columns, event.fixed, Records(lane.records, count), lane.copied);
+        if (event.has_tail)
+            copy_part(columns, event.tail, Records(lane.tails, count), lane.copied);
+    }
     columns.rows[event.space] = lane.row;
     lane.copied = lane.row;
 }

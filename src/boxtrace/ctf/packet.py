@@ -198,15 +198,11 @@ class PythonDecoder:
         cycles = None if head.stream.clock is None else cursor.clock
         common = None if plan.common is None else plan.common(cursor)
         specific, payload = self._event_plan(head.stream, event)
-        return EventRecord(
-            event,
-            cycles,
-            head,
-            header,
-            common,
-            None if specific is None else specific(cursor),
-            None if payload is None else payload(cursor),
-        )
+        own = None if specific is None else specific(cursor)
+        fields = None if payload is None else payload(cursor)
+        if cursor.pos > cursor.end:
+            raise DecodeError("an event record's alignment leads out of the packet", cursor.pos, "")
+        return EventRecord(event, cycles, head, header, common, own, fields)
 
     def _stream_class(self, number: int | None, cursor: Cursor) -> StreamClass:
         if number is None:

@@ -207,7 +207,8 @@ class Plan:
         columns = self.columns[since.columns :]
         out.append(len(columns))
         for number, column in enumerate(columns):
-            out.extend((column.kind, column.width, column.nullable, column.space, column.child_space, number))
+            width = min(column.width, _MOST_WIDTH)
+            out.extend((column.kind, width, column.nullable, column.space, column.child_space, number))
             out.append(len(column.children))
             out.extend(column.children)
         programs = self.programs[since.programs :]
@@ -234,6 +235,11 @@ class Plan:
         return [column.name for column in self.columns[since.columns :]]
 
 
+_MOST_LENGTH = 1 << 62
+_MOST_WIDTH = (1 << 31) - 1
+"""What is longer is in no packet, and needs not be told exactly."""
+
+
 def signed_word(value: int) -> int:
     """Return the 64-bit word with the bits of a number: one from 2**63 on becomes negative."""
     return (value & (1 << 64) - 1 ^ 1 << 63) - (1 << 63)
@@ -246,7 +252,8 @@ def _put_ranges(out: array[int], ranges: Ranges) -> None:
 
 
 def _put_op(out: array[int], op: Op) -> None:
-    out.extend((op.code, op.align, op.size, op.flags, op.role, op.column, op.slot, op.length, op.least, op.program))
+    length, least = min(op.length, _MOST_LENGTH), min(op.least, _MOST_LENGTH)
+    out.extend((op.code, op.align, op.size, op.flags, op.role, op.column, op.slot, length, least, op.program))
     out.extend((op.by_ranges, _ENCODINGS.index(op.encoding), len(op.leaves)))
     for leaf in op.leaves:
         out.extend((leaf.offset, leaf.width, leaf.swap, leaf.signed, leaf.role, leaf.column, leaf.slot))
