@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from boxtrace.ctf.check import check_trace
 from boxtrace.ctf.fields import FieldClass, IntegerField, Member, OptionField, Role, Scope, StructField, VariantField
-from boxtrace.ctf.json_fields import FieldParser, JsonObject, take
+from boxtrace.ctf.json_fields import FieldParser, FieldPaths, JsonObject, take
+from boxtrace.ctf.json_older import modern_fragment, uuid_of
 from boxtrace.ctf.model import UNIX_EPOCH, ClockClass, ClockOrigin, EventClass, StreamClass, TraceClass
 from boxtrace.errors import TraceFormatError
 
 __all__ = ["parse_json"]
 
-_SEPARATOR = "\x1e"
+_BETWEEN = re.compile("[\x1e \t\r\n]*")
+"""What separates fragments: U+001E before each (RFC 7464). In texts that people write it may be missing."""
 _SCOPES = {
     "packet-header-field-class": Scope.PACKET_HEADER,
     "packet-context-field-class": Scope.PACKET_CONTEXT,
@@ -32,29 +36,58 @@ def parse_json(text: str, path: str = "metadata") -> TraceClass:
     :raises TraceFormatError: if it is not CTF 2 metadata, or contradicts itself; ``offset`` is that of the fragment.
     """
     parser = _Parser()
-    offset = 0
-    for index, part in enumerate(text.split(_SEPARATOR)):
-        if part.strip():
-            try:
-                fragment = json.loads(part)
-                if not isinstance(fragment, dict):
-                    raise ValueError("a fragment is an object")
-                parser.add(fragment)
-            except (ValueError, AttributeError, RecursionError) as error:
-                message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise TraceFormatError(f"fragment {index}: {message}", path=path, offset=offset) from error
-        offset += len(part) + 1
+    offset = _skip(text, 0)
+    index = 0
+    while offset < len(text):
+        index += 1
+        try:
+            fragment, end = _DECODER.raw_decode(text, offset)
+            if not isinstance(fragment, dict):
+                raise ValueError("a fragment is an object")
+            parser.add(modern_fragment(fragment))
+        except (ValueError, AttributeError, RecursionError) as error:
+            message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise TraceFormatError(f"fragment {index}: {message}", path=path, offset=offset) from error
+        offset = _skip(text, end)
     try:
-        return parser.trace()
+        trace = parser.trace()
+        check_trace(trace, mixed="big-endian" in text and "little-endian" in text)
+        return trace
     except ValueError as error:
         raise TraceFormatError(str(error), path=path) from error
+
+
+def _skip(text: str, offset: int) -> int:
+    match = _BETWEEN.match(text, offset)
+    assert match is not None
+    return match.end()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"property {next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return value
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 class _Parser:
     def __init__(self) -> None:
         self._preamble: JsonObject | None = None
         self._trace: JsonObject | None = None
+        self._uuid: UUID | None = None
         self._header: StructField | None = None
+        self._before: dict[Scope, FieldPaths] = {}
+        """Fields of the packet header."""
+        self._before_events: dict[int, dict[Scope, FieldPaths]] = {}
+        """Fields of each data stream class, with those of the packet header."""
         self._aliases: dict[str, Any] = {}
         self._clocks: dict[str, ClockClass] = {}
         self._streams: dict[int, StreamClass] = {}
@@ -75,14 +108,17 @@ class _Parser:
                 if name in self._aliases:
                     raise ValueError(f"the alias {name!r} is declared twice")
                 source = fragment.get("field-class")
+                if not isinstance(source, dict | str):
+                    raise ValueError("a field class is an object or the name of an alias")
                 if isinstance(source, str) and source not in self._aliases:
                     raise ValueError(f"there is no field class alias {source!r}")
                 self._aliases[name] = self._aliases[source] if isinstance(source, str) else source
             case "trace-class":
                 if self._trace is not None or self._streams:
                     raise ValueError("the trace class comes once, before the data stream classes")
+                self._add_uuid(fragment)
                 self._trace = fragment
-                self._header = self._root(fragment, "packet-header-field-class")
+                self._header = self._root(fragment, "packet-header-field-class", self._before)
             case "clock-class":
                 self._add_clock(fragment)
             case "data-stream-class":
@@ -92,26 +128,35 @@ class _Parser:
             case _:
                 raise ValueError(f"unknown fragment {kind!r}")
 
-    def _root(self, fragment: JsonObject, name: str) -> StructField | None:
+    def _root(self, fragment: JsonObject, name: str, before: dict[Scope, FieldPaths]) -> StructField | None:
+        """Return a root structure, and add its fields to those before."""
         if name not in fragment:
             return None
+        scope = _SCOPES[name]
+        parser = FieldParser(scope, self._aliases, before)
         try:
-            return FieldParser(_SCOPES[name], self._aliases).root(fragment[name])
+            field = parser.root(fragment[name])
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{name}{parser.where}: {error}") from error
+        before[scope] = parser.fields
+        return field
 
     def _add_preamble(self, fragment: JsonObject) -> None:
         if self._preamble is not None:
             raise ValueError("a second preamble")
         if fragment.get("version") != 2:
             raise ValueError(f"CTF version {fragment.get('version')} is not known")
-        uuid = take(fragment, "uuid", list, None)
-        if uuid is not None and not (len(uuid) == 16 and all(type(byte) is int and 0 <= byte <= 255 for byte in uuid)):
-            raise ValueError("a uuid is an array of 16 bytes")
+        self._add_uuid(fragment)
         self._preamble = fragment
 
+    def _add_uuid(self, fragment: JsonObject) -> None:
+        """Take in the UUID, which release candidates have in the trace class, too."""
+        if "uuid" in fragment:
+            uuid = uuid_of(fragment["uuid"])
+            self._uuid = self._uuid or uuid
+
     def _add_clock(self, fragment: JsonObject) -> None:
-        number = take(fragment, "id", str) if "id" in fragment else take(fragment, "name", str)
+        number = take(fragment, "id", str)
         if number in self._clocks:
             raise ValueError(f"clock class {number!r} is declared twice")
         frequency = take(fragment, "frequency", int)
@@ -139,15 +184,14 @@ class _Parser:
         if number in self._streams:
             raise ValueError(f"data stream class {number} is declared twice")
         clock = take(fragment, "default-clock-class-id", str, None)
-        if clock is None and "default-clock-class-name" in fragment:
-            clock = take(fragment, "default-clock-class-name", str)
         if clock is not None and clock not in self._clocks:
             raise ValueError(f"there is no clock class {clock!r}")
+        before = dict(self._before)
         self._streams[number] = StreamClass(
             id=number,
-            packet_context=_clocked(self._root(fragment, "packet-context-field-class"), clock),
-            event_header=_clocked(self._root(fragment, "event-record-header-field-class"), clock),
-            event_context=self._root(fragment, "event-record-common-context-field-class"),
+            packet_context=_clocked(self._root(fragment, "packet-context-field-class", before), clock),
+            event_header=_clocked(self._root(fragment, "event-record-header-field-class", before), clock),
+            event_context=self._root(fragment, "event-record-common-context-field-class", before),
             clock=clock,
             name=take(fragment, "name", str, None),
             namespace=take(fragment, "namespace", str, None),
@@ -155,6 +199,7 @@ class _Parser:
             attributes=take(fragment, "attributes", dict, {}),
         )
         self._events[number] = {}
+        self._before_events[number] = before
 
     def _add_event(self, fragment: JsonObject) -> None:
         stream = take(fragment, "data-stream-class-id", int, 0)
@@ -164,11 +209,13 @@ class _Parser:
         if number in self._events[stream]:
             raise ValueError(f"event record class {number} of data stream class {stream} is declared twice")
         attributes = take(fragment, "attributes", dict, {})
+        before = dict(self._before_events[stream])
+        context = self._root(fragment, "specific-context-field-class", before)
         self._events[stream][number] = EventClass(
             id=number,
             name=take(fragment, "name", str, ""),
-            fields=self._root(fragment, "payload-field-class"),
-            context=self._root(fragment, "specific-context-field-class"),
+            fields=self._root(fragment, "payload-field-class", before),
+            context=context,
             stream_id=stream,
             namespace=take(fragment, "namespace", str, None),
             uid=take(fragment, "uid", str, None),
@@ -181,12 +228,11 @@ class _Parser:
         if self._preamble is None:
             raise ValueError("there is no preamble")
         trace = self._trace or {}
-        uuid = take(self._preamble, "uuid", list, None)
         environment = take(trace, "environment", dict, {})
         if not all(isinstance(value, int | str) for value in environment.values()):
             raise ValueError("an environment entry is a number or a text")
         return TraceClass(
-            uuid=None if uuid is None else UUID(bytes=bytes(uuid)),
+            uuid=self._uuid,
             environment=environment,
             packet_header=self._header,
             clocks=tuple(self._clocks.values()),

@@ -20,7 +20,11 @@ from boxtrace.ctf.fields import (
     VariantField,
 )
 
-__all__ = ["FieldSpan", "alignment_of", "align_up", "struct_layout"]
+__all__ = ["FieldSpan", "alignment", "alignment_of", "align_up", "struct_layout"]
+
+
+MOST_ALIGNMENT = 1 << 30
+"""No larger ones are read, in bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,15 @@ class FieldSpan:
 
     offset: int
     size: int
+
+
+def alignment(value: object) -> int:
+    """Return an alignment that metadata asks for. Raises ValueError if it is none, or too large."""
+    if not isinstance(value, int) or value <= 0 or value & (value - 1):
+        raise ValueError(f"alignment {value} is not a power of two")
+    if value > MOST_ALIGNMENT:
+        raise ValueError(f"an alignment of {value} bits cannot be read")
+    return value
 
 
 def align_up(position: int, align: int) -> int:

@@ -27,17 +27,14 @@ def read_metadata(path: Path) -> TraceClass:
         if len(data) >= 4 and struct.unpack_from(order + "I", data)[0] == METADATA_MAGIC:
             data = _unpacked(data, order, str(path))
             break
-    try:
-        text = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    except UnicodeDecodeError as error:
-        raise TraceFormatError("the metadata is not text", path=str(path), offset=error.start) from None
+    text = data.rstrip(b"\0").decode("utf-8", "replace")
     with paused_collector():
         return _parse(text, str(path))
 
 
 def _parse(text: str, path: str) -> TraceClass:
     # The parsers are imported when there is something to parse: starting the command line must not pay for them.
-    if text.lstrip(" \t\r\n").startswith("\x1e"):
+    if text.lstrip(" \t\r\n").startswith(("\x1e", "{")):
         from boxtrace.ctf.json_parser import parse_json
 
         return parse_json(text, path)

@@ -191,7 +191,14 @@ class TextFormat:
             for op in program:
                 out.extend((op.code, op.column, op.base, op.bits, op.signed, bool(op.mappings)))
                 out.extend((string(op.literal), op.program))
-                labels = [(low, high, mapping.label) for mapping in op.mappings for low, high in mapping.ranges]
+                # What is negative is no value of a number without sign.
+                least, most = (-(1 << 63), (1 << 63) - 1) if op.signed else (0, (1 << 64) - 1)
+                labels = [
+                    (max(low, least), min(high, most), mapping.label)
+                    for mapping in op.mappings
+                    for low, high in mapping.ranges
+                    if high >= least and low <= most
+                ]
                 out.append(len(labels))
                 for low, high, label in labels:
                     out.extend((signed_word(low), signed_word(high), string(self._quote(label))))

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,10 +41,14 @@ def text(*fragments: object) -> str:
     return "".join(f"\x1e{json.dumps(fragment)}\n" for fragment in fragments)
 
 
-def payload(*members: tuple[str, object], before: tuple[object, ...] = ()) -> StructField:
+def payload(
+    *members: tuple[str, object], before: tuple[object, ...] = (), stream: Mapping[str, object] = {}
+) -> StructField:
     classes = [{"name": name, "field-class": field} for name, field in members]
     event = {"type": "event-record-class", "payload-field-class": {"type": "structure", "member-classes": classes}}
-    fields = parse_json(text(PREAMBLE, *before, {"type": "data-stream-class"}, event)).streams[0].events[0].fields
+    fields = (
+        parse_json(text(PREAMBLE, *before, {"type": "data-stream-class", **stream}, event)).streams[0].events[0].fields
+    )
     assert fields is not None
     return fields
 
@@ -100,19 +105,26 @@ def test_relative_and_absolute_locations() -> None:
             {"name": "own", "field-class": sequence({"path": ["n"]})},
             {"name": "outer", "field-class": sequence({"path": [None, "n"]})},
             {"name": "far", "field-class": sequence({"origin": "packet-context", "path": ["p", "q"]})},
+            {"name": "around", "field-class": sequence({"path": ["a", None, None, "x", "n"]})},
         ],
     }
-    fields = payload(("n", U8), ("x", {"type": "static-length-array", "length": 2, "element-field-class": inner}))
-    array = fields.find("x")
-    assert isinstance(array, ArrayField) and isinstance(array.element, StructField)
+    classes = [
+        {"name": "p", "field-class": {"type": "structure", "member-classes": [{"name": "q", "field-class": U8}]}}
+    ]
+    context = {"packet-context-field-class": {"type": "structure", "member-classes": classes}}
+    array = {"type": "static-length-array", "length": 2, "element-field-class": inner}
+    fields = payload(("n", U8), ("x", array), stream=context)
+    found = fields.find("x")
+    assert isinstance(found, ArrayField) and isinstance(found.element, StructField)
 
     def length(name: str) -> FieldLocation:
-        field = array.element.find(name)  # type: ignore[union-attr]
+        field = found.element.find(name)  # type: ignore[union-attr]
         assert isinstance(field, SequenceField)
         return field.length
 
     assert length("own") == FieldLocation(Scope.EVENT_PAYLOAD, ("x", "n"))
     assert length("outer") == FieldLocation(Scope.EVENT_PAYLOAD, ("n",))
+    assert length("around") == FieldLocation(Scope.EVENT_PAYLOAD, ("x", "n"))
     assert length("far") == FieldLocation(Scope.PACKET_CONTEXT, ("p", "q"))
 
 
@@ -131,7 +143,8 @@ def test_variants_options_and_aliases() -> None:
                 ],
             },
         ),
-        ("o", {"type": "optional", "selector-field-location": where, "field-class": "byte"}),
+        ("b", {**U8, "type": "fixed-length-boolean"}),
+        ("o", {"type": "optional", "selector-field-location": {"path": ["b"]}, "field-class": "byte"}),
         before=({"type": "field-class-alias", "name": "byte", "field-class": U8},),
     )
     variant, option = fields.find("v"), fields.find("o")
