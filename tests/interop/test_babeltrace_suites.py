@@ -6,8 +6,6 @@ babeltrace2 on purpose is in ``test_what_differs``.
 """
 
 import shutil
-import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,34 +13,9 @@ import pytest
 import boxtrace
 from boxtrace.errors import TraceFormatError
 from boxtrace.view.fast_text import text_pieces
-from boxtrace.view.text import TextView
+from support.suites import PLAIN, TSDL, assert_same, packet
 
 pytestmark = pytest.mark.skipif(shutil.which("babeltrace2") is None, reason="babeltrace2 is not installed")
-MAGIC = 0xC1FC1FC1
-TSDL = """/* CTF 1.8 */
-typealias integer { size = 8; align = 8; signed = false; } := uint8_t;
-typealias integer { size = 16; align = 8; signed = false; } := uint16_t;
-typealias integer { size = 32; align = 8; signed = false; } := uint32_t;
-typealias integer { size = 64; align = 8; signed = false; } := uint64_t;
-trace { major = 1; minor = 8; byte_order = le; packet.header := struct { uint32_t magic; uint32_t stream_id; }; };
-stream {
-  id = 0;
-  packet.context := struct { uint32_t content_size; uint32_t packet_size; };
-  event.header := struct { uint8_t id; };
-};
-event { name = "e"; id = 0; stream_id = 0; fields := struct { FIELDS }; };
-"""
-PLAIN = TSDL.replace("FIELDS", "uint8_t a;")
-
-
-def packet(
-    body: bytes, *, content: int | None = None, size: int | None = None, magic: int = MAGIC, stream: int = 0
-) -> bytes:
-    bits = (16 + len(body)) * 8
-    head = struct.pack("<4I", magic, stream, bits if content is None else content, bits if size is None else size)
-    return head + body
-
-
 FIELDS = {
     "array-1dim": ("uint8_t a[4];", b"abcd"),
     "array-2dim": ("uint8_t a[2][3];", b"abcdef"),
@@ -244,28 +217,6 @@ STREAMS = {
     "no event": packet(b""),
     "half a packet header": packet(b"")[:10],
 }
-
-
-def assert_same(directory: Path, metadata: str, data: bytes) -> None:
-    """Read a trace with both: the text is the same, and both refuse it or neither does."""
-    (directory / "metadata").write_text(metadata)
-    (directory / "stream").write_bytes(data)
-    command = ["babeltrace2", "--clock-gmt", str(directory)]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=600)
-    text = b""
-    error = None
-    try:
-        trace = boxtrace.open(directory)
-        try:
-            pieces = text_pieces(trace, utc=True)
-        except NotImplementedError:  # `boxtrace view` then goes the slower way, too
-            pieces = (line.encode() for line in TextView(utc=True).lines(trace.events()))
-        for piece in pieces:
-            text += piece
-    except TraceFormatError as caught:
-        error = caught
-    assert (text, error is None) == (done.stdout, done.returncode == 0), (error, done.stderr.decode())
-    assert error is None or str(directory) in str(error)
 
 
 @pytest.mark.parametrize("case", FIELDS)

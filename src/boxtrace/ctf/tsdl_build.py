@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
 from lark import Token, Tree
 
 from boxtrace.ctf.fields import ByteOrder, DisplayBase, EnumMapping
+from boxtrace.ctf.layout import alignment
 from boxtrace.ctf.model import UNIX_EPOCH, ClockClass
 from boxtrace.ctf.tsdl_leaf import (
     parse_boolean,
@@ -31,15 +32,18 @@ from boxtrace.ctf.tsdl_types import (
     DeclaredVariant,
     TypeScope,
 )
+from boxtrace.ctf.tsdl_values import Value, integer_of, natural_of, text_of, unquoted, uuid_of
 
 __all__ = ["Builder", "TsdlError"]
 
 Node = Tree[Token] | Token
-Value = int | str
 _T = TypeVar("_T")
+_KEYWORDS = frozenset(
+    ["align", "callsite", "clock", "enum", "env", "event", "floating_point", "integer", "stream", "string"]
+).union(["struct", "trace", "typealias", "variant"])
+"""Those that the grammar takes for a name where they mean nothing else."""
 _LEAF = re.compile(r"(integer\s*\{[^{}]*\}|string)\s+(\w+)\s*(?:\[\s*([0-9]+)\s*\])?\s*;")
 """A member of a token LEAVES."""
-_ESCAPE = re.compile(r"\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)", re.DOTALL)
 
 
 class TsdlError(ValueError):
@@ -55,7 +59,7 @@ class Builder:
 
     def __init__(self) -> None:
         self.byte_order: ByteOrder | None = None
-        self.uuid: str | None = None
+        self.uuid: UUID | None = None
         self.environment: dict[str, Value] = {}
         self.packet_header: DeclaredStruct | None = None
         self.clocks: list[ClockClass] = []
@@ -76,10 +80,15 @@ class Builder:
             else:
                 self._declare(node, self._root)
 
+    def byte_orders(self) -> set[ByteOrder]:
+        """Return those of all declared integers."""
+        return {leaf.field.byte_order for leaf in self._leaves.values() if isinstance(leaf, DeclaredInteger)}
+
     def _find_byte_order(self, block: Tree[Token]) -> None:
         for node in block.children:
-            if isinstance(node, Tree) and node.data == "assignment" and _path(node.children[0]) == "byte_order":
-                self.byte_order = _checked(partial(parse_byte_order, str(_value(node.children[1])), None), node)
+            name, value = _assignment(node)
+            if name == "byte_order":
+                self.byte_order = _checked(partial(parse_byte_order, str(value), None), node)
         if self.byte_order is None:
             raise TsdlError("the trace block needs a byte_order", _token(block))
 
@@ -91,12 +100,12 @@ class Builder:
         values: dict[str, Value] = {}
         types: dict[str, DeclaredType] = {}
         for node in block.children[1:]:
-            if isinstance(node, Token):
-                name, _, value = node.value.rstrip(";").partition("=")
-                values.setdefault(name.rstrip(), _attribute(value.strip(), node))
-            elif node.data == "assignment":
-                values.setdefault(_path(node.children[0]), _value(node.children[1]))
-            elif node.data == "type_assignment":
+            name, value = _assignment(node)
+            if name is not None:
+                if name in values and kind != "env":
+                    raise TsdlError(f"{name} is given twice", _token(node))
+                values.setdefault(name, value)
+            elif isinstance(node, Tree) and node.data == "type_assignment":
                 name = _path(node.children[0])
                 if name in types:
                     raise TsdlError(f"{name} is given twice", _token(node))
@@ -118,14 +127,17 @@ class Builder:
     def _trace(self, block: Tree[Token], values: dict[str, Value], types: dict[str, DeclaredType]) -> None:
         if (values.get("major"), values.get("minor")) != (1, 8):
             raise TsdlError(f"CTF {values.get('major')}.{values.get('minor')} is not known", _token(block))
-        self.uuid = str(values["uuid"]) if "uuid" in values else None
+        self.uuid = _checked(lambda: uuid_of(values), block)
         self.packet_header = _root_struct(types, "packet.header", block)
 
     def _clock(self, values: dict[str, Value]) -> ClockClass:
-        if "name" not in values:
+        name = text_of(values, "name")
+        if name is None:
             raise ValueError("a clock needs a name")
-        name = str(values["name"])
-        frequency = _integer(values, "freq", 1_000_000_000)
+        if any(clock.name == name for clock in self.clocks):
+            raise ValueError(f"clock {name} is declared twice")
+        uuid = uuid_of(values)
+        frequency = integer_of(values, "freq", 1_000_000_000)
         if frequency <= 0:
             raise ValueError(f"clock frequency {frequency} is not positive")
         # LTTng counts from the Unix epoch, but did not always say so.
@@ -134,16 +146,16 @@ class Builder:
         return ClockClass(
             name=name,
             frequency=frequency,
-            offset_seconds=_integer(values, "offset_s", 0),
-            offset_cycles=_integer(values, "offset", 0),
+            offset_seconds=integer_of(values, "offset_s", 0),
+            offset_cycles=integer_of(values, "offset", 0),
             origin=UNIX_EPOCH if absolute else None,
-            uid=str(values["uuid"]) if "uuid" in values else None,
-            description=str(values["description"]) if "description" in values else None,
-            precision=_integer(values, "precision", 0) if "precision" in values else None,
+            uid=None if uuid is None else str(uuid),
+            description=text_of(values, "description"),
+            precision=natural_of(values, "precision") if "precision" in values else None,
         )
 
     def _stream(self, block: Tree[Token], values: dict[str, Value], types: dict[str, DeclaredType]) -> None:
-        number = _checked(lambda: _integer(values, "id", 0), block)
+        number = _checked(lambda: integer_of(values, "id", 0), block)
         if number in self.streams:
             raise TsdlError(f"stream {number} is declared twice", _token(block))
         self.streams[number] = DeclaredStream(
@@ -155,17 +167,17 @@ class Builder:
 
     def _event(self, block: Tree[Token], values: dict[str, Value], types: dict[str, DeclaredType]) -> None:
         def number(name: str) -> int:
-            return _checked(lambda: _integer(values, name, 0), block)
+            return _checked(lambda: integer_of(values, name, 0), block)
 
         self.events.append(
             DeclaredEvent(
-                name=str(values.get("name", "")),
+                name=_checked(lambda: text_of(values, "name"), block) or "",
                 id=number("id"),
                 stream_id=number("stream_id") if "stream_id" in values else None,
                 context=_root_struct(types, "context", block),
                 fields=_root_struct(types, "fields", block),
-                loglevel=number("loglevel") if isinstance(values.get("loglevel"), int) else None,
-                uri=str(values["model.emf.uri"]) if "model.emf.uri" in values else None,
+                loglevel=_checked(lambda: natural_of(values, "loglevel"), block) if "loglevel" in values else None,
+                uri=_checked(lambda: text_of(values, "model.emf.uri"), block),
             )
         )
 
@@ -182,6 +194,9 @@ class Builder:
             assert name is None
             declared = _subscripted(self._type(target.children, scope), subscripts)
             name = _alias_name(alias.children)
+            for item in alias.children:
+                if _is_token(item, "IDENT"):
+                    _declared_name(item)
             if name.endswith("*") and isinstance(declared, DeclaredInteger):
                 declared = replace(declared, field=replace(declared.field, base=DisplayBase.HEXADECIMAL))
             _declare_once(scope, "alias", name, declared, node)
@@ -194,7 +209,7 @@ class Builder:
         typedef = any(isinstance(item, Token) and item.value == "typedef" for item in items)
         name, items, subscripts = self._declarator(items, named=True)
         if name is None:
-            if not others and any(isinstance(item, Tree) for item in items):
+            if not others and any(isinstance(item, Tree) and (scope is self._root or _name(item)) for item in items):
                 self._type(items, scope)  # a struct, variant or enum that is only given its name
                 return []
             raise TsdlError("a declaration needs a name", _token(node))
@@ -216,7 +231,7 @@ class Builder:
         subscripts = [_value(item.children[0]) for item in items if isinstance(item, Tree) and item.data == "subscript"]
         rest = [item for item in items if not _is(item, "subscript")]
         if named and rest and isinstance(rest[-1], Token) and rest[-1].type == "IDENT":
-            return str(rest[-1].value), rest[:-1], subscripts
+            return _declared_name(rest[-1]), rest[:-1], subscripts
         return None, rest, subscripts
 
     def _type(self, items: list[Node], scope: TypeScope) -> DeclaredType:
@@ -251,7 +266,7 @@ class Builder:
 
     def _compound(self, node: Tree[Token], scope: TypeScope) -> DeclaredType:
         kind = str(node.data)
-        name = next((str(child) for child in node.children if _is_token(child, "IDENT")), None)
+        name = _name(node)
         if kind == "enum":
             declared = self._enum(node, scope, name)
         elif kind == "struct":
@@ -281,10 +296,7 @@ class Builder:
             return self._named("struct", name, scope, node)
         align = 1
         if (clause := _child(node, "align")) is not None:
-            number = _value(clause.children[-1])
-            if not isinstance(number, int) or number <= 0 or number & (number - 1):
-                raise TsdlError(f"alignment {number} is not a power of two", _token(node))
-            align = number
+            align = _checked(lambda: alignment(_value(clause.children[-1])), node)
         declared = DeclaredStruct(members, align)
         if name is not None:
             _declare_once(scope, "struct", name, declared, node)
@@ -306,7 +318,7 @@ class Builder:
     def _variant(self, node: Tree[Token], scope: TypeScope, name: str | None) -> DeclaredType:
         options = self._body(node, scope)
         clause = _child(node, "tag")
-        tag = None if clause is None else _path(clause.children[0])
+        tag = None if clause is None else _tag(clause)
         if options is not None:
             declared = DeclaredVariant(options, tag)
             if name is not None:
@@ -333,7 +345,7 @@ class Builder:
             last = first if high is None else _value(high)
             if not isinstance(first, int) or not isinstance(last, int) or first > last:
                 raise TsdlError("an enumerator's range goes from a number to one not smaller", _token(child))
-            text = _unquote(str(label)) if _is_token(label, "STRING") else str(label)
+            text = unquoted(str(label)) if _is_token(label, "STRING") else str(label)
             ranges.setdefault(text, []).append((first, last))
             following = last + 1
         mappings = tuple(EnumMapping(label, tuple(parts)) for label, parts in ranges.items())
@@ -368,9 +380,15 @@ def _part(token: Token, kind: str, match: re.Match[str]) -> Token:
     return Token(kind, match.group(1), start, line, column)
 
 
-def _attribute(text: str, token: Token) -> Value:
-    """Return the value of a token ATTRIBUTE."""
-    return text[1:-1] if text.startswith('"') else _checked(lambda: parse_number(text), token)
+def _assignment(node: Node) -> tuple[str | None, Value]:
+    """Return name and value of an attribute, no name where it is none."""
+    if isinstance(node, Tree):
+        return (_path(node.children[0]), _value(node.children[1])) if node.data == "assignment" else (None, 0)
+    if node.type != "ATTRIBUTE":
+        return None, 0
+    name, _, text = node.value.rstrip(";").partition("=")
+    text = text.strip()
+    return name.rstrip(), text[1:-1] if text.startswith('"') else _checked(lambda: parse_number(text), node)
 
 
 def _is(node: object, data: str) -> bool:
@@ -389,6 +407,25 @@ def _token(node: Node | None) -> Token | None:
     while isinstance(node, Tree):
         node = next((child for child in node.children if child is not None), None)
     return node
+
+
+def _name(node: Tree[Token]) -> str | None:
+    """Return the name of a structure, variant or enumeration."""
+    return next((str(child) for child in node.children if _is_token(child, "IDENT")), None)
+
+
+def _tag(clause: Tree[Token]) -> str:
+    path = clause.children[0]
+    assert isinstance(path, Tree)
+    if _is_token(path.children[0], "WORD"):
+        raise TsdlError(f"{str(path.children[0])!r} is a keyword, not a name", _token(path))
+    return _path(path)
+
+
+def _declared_name(token: Node) -> str:
+    if str(token) in _KEYWORDS:
+        raise TsdlError(f"{str(token)!r} is a keyword, not a name", _token(token))
+    return str(token)
 
 
 def _kind(block: Tree[Token]) -> str:
@@ -415,23 +452,9 @@ def _value(node: Node) -> Value:
     if isinstance(last, Tree):
         return _path(last) if last.data == "path" else _value(last)
     if last.type == "STRING":
-        return _unquote(last.value)
+        return _checked(lambda: unquoted(last.value), last)
     number = _checked(lambda: parse_number(last.value), last)
     return -number if str(node.children[0]) == "-" else number
-
-
-def _unquote(text: str) -> str:
-    body = text[2:-1] if text.startswith("L") else text[1:-1]
-    if "\\" not in body:
-        return body
-
-    def replaced(match: re.Match[str]) -> str:
-        escape = match.group()
-        if escape[1] == "x" or escape[1].isdigit():
-            return chr(int(escape[2:], 16) if escape[1] == "x" else int(escape[1:], 8))
-        return codecs.decode(escape, "unicode_escape") if escape[1] in "abfnrtv" else escape[1]
-
-    return _ESCAPE.sub(replaced, body)
 
 
 def _declare_once(scope: TypeScope, kind: str, name: str, declared: DeclaredType, node: Tree[Token]) -> None:
@@ -452,13 +475,6 @@ def _subscripted(declared: DeclaredType, subscripts: list[Value]) -> DeclaredTyp
             raise TsdlError(f"array length {length} is negative", None)
         declared = DeclaredArray(declared, length)
     return declared
-
-
-def _integer(values: dict[str, Value], name: str, default: int) -> int:
-    value = values.get(name, default)
-    if not isinstance(value, int):
-        raise ValueError(f"{name} is a number, not {value!r}")
-    return value
 
 
 def _root_struct(types: dict[str, DeclaredType], name: str, block: Tree[Token]) -> DeclaredStruct | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from boxtrace.ctf.fields import ByteOrder, DisplayBase, Encoding, FloatField, IntegerField, StringField
+from boxtrace.ctf.layout import alignment
 from boxtrace.ctf.tsdl_types import DeclaredInteger
 
 __all__ = ["parse_boolean", "parse_byte_order", "parse_float", "parse_integer", "parse_number", "parse_string"]
 
 _ATTRIBUTE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*\Z", re.DOTALL)
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_NUMBER = re.compile(r"\s*([+-]?)\s*(0[xX][0-9a-fA-F]+|0[bB][01]+|0[0-7]*|[1-9][0-9]*)[uUlL]*\s*\Z")
 _BASES = {
     DisplayBase.BINARY: "2 b binary",
     DisplayBase.OCTAL: "8 o oct octal",
@@ -32,32 +34,42 @@ def _attributes(text: str) -> dict[str, str]:
         name, value = match.groups()
         if name in attributes:
             raise ValueError(f"attribute {name!r} is given twice")
-        attributes[name] = value.strip('"')
+        attributes[name] = value
+    if body.strip()[-1:] not in (";", ""):
+        raise ValueError(f"expected ';' after {body.rpartition(';')[2].strip()!r}")
     return attributes
+
+
+def _word(text: str) -> str:
+    """Return a word: a number in quotes is none."""
+    bare = text.strip('"')
+    return bare if bare == text or not bare[:1].isdigit() else text
 
 
 def parse_number(text: str) -> int:
     """Return the value of an integer constant: decimal, octal with a leading 0, ``0x``, ``0b``, C suffixes."""
-    digits = text.strip().rstrip("uUlL")
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits.lstrip("+- ")
-    if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
-        return sign * int(digits, 8)
-    return sign * int(digits, 0)
+    if (match := _NUMBER.match(text)) is None:
+        raise ValueError(f"{text.strip()!r} is not an integer")
+    sign, digits = match.groups()
+    octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+    value = int(digits, 8 if octal else 0)
+    if value >= 1 << 64:
+        raise ValueError(f"{text.strip()} does not fit in 64 bits")
+    return -value if sign == "-" else value
 
 
 def parse_boolean(text: str) -> bool:
     """Return the value of a boolean constant; a number is true if it is not 0."""
-    if text in ("true", "TRUE"):
+    if _word(text) in ("true", "TRUE"):
         return True
-    if text in ("false", "FALSE"):
+    if _word(text) in ("false", "FALSE"):
         return False
     return parse_number(text) != 0
 
 
 def parse_byte_order(text: str, native: ByteOrder | None) -> ByteOrder:
     """Return the byte order that a constant means; ``native`` is the trace's, None where it is not allowed."""
-    match text:
+    match _word(text):
         case "le":
             return ByteOrder.LITTLE
         case "be" | "network":
@@ -68,13 +80,6 @@ def parse_byte_order(text: str, native: ByteOrder | None) -> ByteOrder:
             raise ValueError(f"unknown byte order {text!r}")
 
 
-def _alignment(text: str) -> int:
-    align = parse_number(text)
-    if align <= 0 or align & (align - 1):
-        raise ValueError(f"alignment {align} is not a power of two")
-    return align
-
-
 def parse_integer(text: str, native: ByteOrder) -> DeclaredInteger:
     """Return the type that an ``integer { ... }`` declares in a trace of that byte order."""
     values = _attributes(text)
@@ -83,18 +88,18 @@ def parse_integer(text: str, native: ByteOrder) -> DeclaredInteger:
     size = parse_number(values["size"])
     if not 1 <= size <= 64:
         raise ValueError(f"integer size {size} is not in 1 ... 64")
-    base = values.get("base", "10")
+    base = _word(values.get("base", "10"))
     if base not in _BASE_NAMES:
         raise ValueError(f"unknown base {base!r}")
     clock = values.get("map")
     if clock is not None:
-        parts = [part.strip() for part in clock.split(".")]
+        parts = [part.strip() for part in _word(clock).split(".")]
         if len(parts) != 3 or parts[0] != "clock" or parts[2] != "value":
             raise ValueError(f"expected 'clock.NAME.value', found {clock!r}")
         clock = parts[1]
     field = IntegerField(
         size=size,
-        align=_alignment(values["align"]) if "align" in values else (1 if size % 8 else 8),
+        align=alignment(parse_number(values["align"])) if "align" in values else (1 if size % 8 else 8),
         byte_order=parse_byte_order(values.get("byte_order", "native"), native),
         signed=parse_boolean(values.get("signed", "false")),
         base=_BASE_NAMES[base],
@@ -104,9 +109,9 @@ def parse_integer(text: str, native: ByteOrder) -> DeclaredInteger:
 
 
 def _encoded(text: str) -> bool:
-    if text in ("UTF8", "utf8", "UTF-8", "utf-8", "ASCII", "ascii"):
+    if _word(text) in ("UTF8", "utf8", "UTF-8", "utf-8", "ASCII", "ascii"):
         return True
-    if text in ("none", "NONE"):
+    if _word(text) in ("none", "NONE"):
         return False
     raise ValueError(f"unknown encoding {text!r}")
 
@@ -119,7 +124,7 @@ def parse_float(text: str, native: ByteOrder) -> FloatField:
         raise ValueError(f"no floating point format has exp_dig = {digits[0]} and mant_dig = {digits[1]}")
     return FloatField(
         size=_FLOAT_SIZES[digits],
-        align=_alignment(values.get("align", "1")),
+        align=alignment(parse_number(values.get("align", "1"))),
         byte_order=parse_byte_order(values.get("byte_order", "native"), native),
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from uuid import UUID
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
+from boxtrace.ctf.check import check_trace
 from boxtrace.ctf.fields import ByteOrder, FieldClass, IntegerField, Scope, StructField, VariantField
 from boxtrace.ctf.model import EventClass, StreamClass, TraceClass
 from boxtrace.ctf.tsdl_build import Builder, TsdlError
@@ -17,6 +19,9 @@ from boxtrace.ctf.tsdl_types import DeclaredEvent, DeclaredStream, DeclaredStruc
 from boxtrace.errors import TraceFormatError
 
 __all__ = ["parse_tsdl"]
+
+_SIGNATURE = re.compile(r"/\*\s*CTF\s+([0-9]+\.[0-9]+)")
+"""What a text begins with; one without is read, too."""
 
 
 @cache
@@ -47,6 +52,9 @@ def parse_tsdl(text: str, path: str = "metadata") -> TraceClass:
 
 
 def _parse(text: str) -> Tree[Token]:
+    signature = _SIGNATURE.match(text)
+    if signature is not None and signature.group(1) != "1.8":
+        raise TsdlError(f"CTF {signature.group(1)} is not known", None)
     tree = _grammar().parse(text)
     assert isinstance(tree, Tree)
     return tree
@@ -72,26 +80,24 @@ def _trace(builder: Builder) -> TraceClass:
             raise TsdlError(f"event {event.name}: stream {number} is not declared", None)
         by_stream[number].append(event)
     header: Roots = {Scope.PACKET_HEADER: builder.packet_header}
-    return TraceClass(
-        uuid=_uuid(builder.uuid),
+    trace = TraceClass(
+        uuid=builder.uuid,
         byte_order=builder.byte_order or ByteOrder.LITTLE,
         environment=builder.environment,
         packet_header=_resolved("trace.packet.header", Scope.PACKET_HEADER, header),
         clocks=tuple(builder.clocks),
         streams=tuple(_stream(builder, builder.streams[number], by_stream[number]) for number in builder.streams),
     )
-
-
-def _uuid(text: str | None) -> UUID | None:
     try:
-        return None if text is None else UUID(text)
-    except ValueError:
-        raise TsdlError(f"{text!r} is not a UUID", None) from None
+        check_trace(trace, mixed=len(builder.byte_orders()) > 1)
+    except ValueError as error:
+        raise TsdlError(str(error), None) from error
+    return trace
 
 
-def _resolved(what: str, scope: Scope, roots: Roots) -> StructField | None:
+def _resolved(what: str, scope: Scope, roots: Roots, clocks: Sequence[str] = ()) -> StructField | None:
     try:
-        return resolve(scope, roots)
+        return resolve(scope, roots, clocks)
     except ValueError as error:
         raise TsdlError(f"{what}: {error}", None) from error
 
@@ -104,13 +110,13 @@ def _stream(builder: Builder, stream: DeclaredStream, events: list[DeclaredEvent
         Scope.EVENT_COMMON_CONTEXT: stream.event_context,
     }
     what = f"stream {stream.id}"
-    packet_context = _resolved(f"{what} packet.context", Scope.PACKET_CONTEXT, roots)
-    event_header = _resolved(f"{what} event.header", Scope.EVENT_HEADER, roots)
+    known = [clock.name for clock in builder.clocks]
+    packet_context = _resolved(f"{what} packet.context", Scope.PACKET_CONTEXT, roots, known)
+    event_header = _resolved(f"{what} event.header", Scope.EVENT_HEADER, roots, known)
     event_context = _resolved(f"{what} event.context", Scope.EVENT_COMMON_CONTEXT, roots)
     clocks = {name for root in (packet_context, event_header) for name in _clocks(root)}
-    known = {clock.name for clock in builder.clocks}
-    if clocks - known:
-        raise TsdlError(f"{what}: clock {min(clocks - known)} is not declared", None)
+    if unknown := clocks.difference(known):
+        raise TsdlError(f"{what}: clock {min(unknown)} is not declared", None)
     if len(clocks) > 1:
         raise TsdlError(f"{what}: its time stamps are of several clocks: {', '.join(sorted(clocks))}", None)
     classes: dict[int, EventClass] = {}

@@ -5,7 +5,7 @@ Reserved names get their roles here (CTF 1.8 section 5, and what LTTng adds: ``e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from boxtrace.ctf.fields import (
@@ -39,6 +39,10 @@ _PREFIXES = {
     ("event", "context"): Scope.EVENT_SPECIFIC_CONTEXT,
     ("event", "fields"): Scope.EVENT_PAYLOAD,
 }
+_TIME_STAMPS = {
+    Scope.PACKET_CONTEXT: ("timestamp_begin", "timestamp_end"),
+    Scope.EVENT_HEADER: ("timestamp",),
+}
 _ROLES: dict[Scope, dict[str, Role]] = {
     Scope.PACKET_HEADER: {
         "magic": Role.PACKET_MAGIC,
@@ -65,15 +69,17 @@ class _Frame:
     path: tuple[str, ...]
 
 
-def resolve(scope: Scope, roots: Roots) -> StructField | None:
+def resolve(scope: Scope, roots: Roots, clocks: Sequence[str] = ()) -> StructField | None:
     """Return the model of one root structure.
 
-    :raises ValueError: if a length or tag names nothing that was decoded before, or not an integer or enumeration.
+    :param clocks: those of the trace. The only one is that of time stamps that name none, as for babeltrace2.
+    :raises ValueError: if a length or tag names nothing that was decoded before, or not an integer or enumeration;
+        if a time stamp names no clock of several.
     """
     declared = roots[scope]
     if declared is None:
         return None
-    field = _Resolver(scope, roots).convert(declared, ())
+    field = _Resolver(scope, roots, clocks).convert(declared, ())
     assert isinstance(field, StructField)
     return field
 
@@ -81,14 +87,15 @@ def resolve(scope: Scope, roots: Roots) -> StructField | None:
 def shown_names(children: tuple[tuple[str, DeclaredType], ...]) -> list[str]:
     """Return the names of members or options without TSDL's extra underscore."""
     raw = [name for name, _ in children]
-    shown = [name[1:] if name.startswith("_") and len(name) > 1 else name for name in raw]
+    shown = [name.removeprefix("_") for name in raw]
     return shown if len(set(shown)) == len(shown) else raw
 
 
 class _Resolver:
-    def __init__(self, scope: Scope, roots: Roots) -> None:
+    def __init__(self, scope: Scope, roots: Roots, clocks: Sequence[str]) -> None:
         self._scope = scope
         self._roots = roots
+        self._clocks = clocks
         self._frames: list[_Frame] = []
         self._left = MOST_FIELDS
 
@@ -110,6 +117,10 @@ class _Resolver:
 
     def _integer(self, field: IntegerField, path: tuple[str, ...]) -> IntegerField:
         role = None
+        if field.clock is None and self._clocks and path and path[-1] in _TIME_STAMPS.get(self._scope, ()):
+            if len(self._clocks) > 1:
+                raise ValueError(f"{'.'.join(path)!r} names none of the clocks {', '.join(self._clocks)}")
+            field = replace(field, clock=self._clocks[0])
         if self._scope is Scope.EVENT_HEADER:
             if path and path[-1] == "id":
                 role = Role.EVENT_ID
@@ -140,8 +151,9 @@ class _Resolver:
         if isinstance(declared.length, int):
             if text:
                 return StaticStringField(length=declared.length)
-            roles = (Role.METADATA_UUID,) if (self._scope, path) == (Scope.PACKET_HEADER, ("uuid",)) else ()
-            return ArrayField(element=self.convert(element, path), length=declared.length, roles=roles)
+            array = ArrayField(element=self.convert(element, path), length=declared.length)
+            uuid = (self._scope, path, array.length) == (Scope.PACKET_HEADER, ("uuid",), 16) and _is_byte(array.element)
+            return replace(array, roles=(Role.METADATA_UUID,)) if uuid else array
         location, target = self._locate(declared.length)
         if not isinstance(target, DeclaredInteger) or target.field.signed:
             raise ValueError(f"length {declared.length!r} is not an unsigned integer")
@@ -159,6 +171,8 @@ class _Resolver:
         options = []
         for (raw, child), name in zip(declared.options, shown_names(declared.options), strict=True):
             options.append(VariantOption(name, self.convert(child, path), ranges.get(raw, ())))
+        if not any(option.ranges for option in options):
+            raise ValueError(f"no option of the variant is a label of its tag {declared.tag!r}")
         return VariantField(selector=location, options=tuple(options))
 
     def _locate(self, text: str) -> tuple[FieldLocation, DeclaredType]:
@@ -188,6 +202,10 @@ class _Resolver:
         if found is None:
             raise ValueError(f"{text!r} names no field that comes before")
         return FieldLocation(scope, found[0]), found[1]
+
+
+def _is_byte(field: FieldClass) -> bool:
+    return isinstance(field, IntegerField) and (field.size, field.signed) == (8, False)
 
 
 def _descend(

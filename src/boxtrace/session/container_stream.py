@@ -149,7 +149,6 @@ def _left_out_values(count: RuleCount, now: Nanoseconds) -> dict[str, Any]:
         "sampled": count.sampled,
         "limited": count.limited,
         "discarded": count.discarded,
-        "skipped": count.skipped,
     }
 
 

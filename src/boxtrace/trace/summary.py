@@ -41,7 +41,6 @@ class LeftOut:
 
     :ivar container: its name; empty for everything else.
     :ivar rule: the pattern of its event names; empty for events of no rule.
-    :ivar skipped: at most so many came amid the recording of one of their kind; of all containers together.
     """
 
     container: str
@@ -52,7 +51,6 @@ class LeftOut:
     sampled: int
     limited: int
     discarded: int
-    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,7 @@ def _read_left_out(trace: Trace, failures: list[TraceFormatError]) -> Iterator[L
                         clean(event.payload[key]) for key in ("name", "id", "channel", "rule")
                     )
                     filtered, sampled, limited, discarded = (int(event.payload[key]) for key in numbers)
-                    skipped = int(event.payload.get("skipped", 0))  # older traces do not tell
-                    yield LeftOut(name, identifier, channel, rule, filtered, sampled, limited, discarded, skipped)
+                    yield LeftOut(name, identifier, channel, rule, filtered, sampled, limited, discarded)
         except (TraceFormatError, KeyError) as error:
             if isinstance(error, TraceFormatError):
                 failures.append(error)

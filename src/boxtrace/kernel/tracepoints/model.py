@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from boxtrace.ctf.fields import Member, StructField
 
-__all__ = ["ANY_TRACEPOINT", "ChosenTracepoint", "Copy", "Layout", "Tracepoint", "merge_copies"]
-
-ANY_TRACEPOINT = "any_tracepoint"
-"""The program of all tracepoints that have none of their own."""
+__all__ = ["ChosenTracepoint", "Copy", "Layout", "Tracepoint", "merge_copies"]
 
 _BYTES = "BT_COPY_BYTES"
 
