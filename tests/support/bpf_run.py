@@ -11,7 +11,9 @@ from typing import Self
 
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 MAP_CREATE, MAP_UPDATE, PROG_LOAD, TEST_RUN = 0, 2, 5, 10
-ARRAY, SOCKET_FILTER = 2, 1
+ARRAY, DEVMAP, SOCKET_FILTER = 2, 14, 1
+LOOPBACK = 1
+"""Number of the network device ``lo``."""
 LOOKUP_HELPER = 1
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -27,6 +29,20 @@ def _bpf(command: int, attributes: bytes) -> tuple[int, bytes]:
 
 def _insn(opcode: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> bytes:
     return struct.pack("<BBhi", opcode, dst | src << 4, offset, imm)
+
+
+def allocate_amid_bpf(times: int) -> None:
+    """Let the kernel allocate memory (``kmem:kmalloc``) amid bpf(2): it skips the programs of tracepoints then.
+
+    Each entry of a map of devices is allocated when it is written (kernel/bpf/devmap.c, __dev_map_alloc_node), and
+    while a map is changed no program runs on that CPU (bpf_disable_instrumentation).
+    """
+    table, _ = _bpf(MAP_CREATE, struct.pack("<IIII", DEVMAP, 4, 4, 1))
+    key, value = ctypes.create_string_buffer(bytes(4)), ctypes.create_string_buffer(struct.pack("<I", LOOPBACK))
+    attributes = struct.pack("<IxxxxQQQ", table, ctypes.addressof(key), ctypes.addressof(value), 0)
+    for _ in range(times):
+        _bpf(MAP_UPDATE, attributes)
+    os.close(table)
 
 
 class Function:

@@ -1,5 +1,8 @@
 """Event rules of a channel: which event is whose, and what limits are in words."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from boxtrace.containers.model import Container
@@ -7,8 +10,9 @@ from boxtrace.ctf.fields import StructField
 from boxtrace.ctf.model import EventClass
 from boxtrace.errors import UsageError
 from boxtrace.kernel.catalogue import Catalogue
-from boxtrace.kernel.rules import parse_limit, parse_rate, parse_sample, plan_rules
+from boxtrace.kernel.rules import EVERYTHING_ELSE, parse_limit, parse_rate, parse_sample, plan_rules
 from boxtrace.kernel.selection import FilterRule, LimitRule, Rate
+from boxtrace.session.channel import Channel, sum_counts
 from boxtrace.session.left_out import with_losses
 from boxtrace.session.options import ContainerCount, RuleCount
 
@@ -85,6 +89,14 @@ def test_an_event_belongs_to_the_rule_that_limits_it_then_to_its_filter_then_to_
     assert plan.with_limit(LimitRule("sched_switch", sample=2)).parameters(1) == {"sample": 1 << 31}
 
 
+def test_what_programs_make_belongs_to_one_rule_or_to_none() -> None:
+    plan = plan_rules(CATALOGUE, ("sched_*", "syscall_*"), (), (), most=64)
+    assert plan is not None
+    assert plan.name_of({1, 2}) == "sched_*"
+    assert plan.name_of({3, 4}) == "syscall_*"  # the state dump belongs to none
+    assert plan.name_of({1, 3}) == plan.name_of(set()) == EVERYTHING_ELSE
+
+
 def test_limits_that_cannot_be() -> None:
     def plan(*limits: LimitRule, most: int = 64) -> None:
         plan_rules(CATALOGUE, ("*",), (), limits, most=most)
@@ -106,3 +118,19 @@ def test_losses_per_container_are_those_by_rule() -> None:
         RuleCount(container=None, channel="a", rule="x", discarded=60),
     ]
     assert [count.discarded for count in with_losses(counts, left_out)] == [40, 0, 60]
+
+
+def test_lives_and_channels_of_one_container_are_counted_together() -> None:
+    """So that what was lost of it, which is told by its id, is not told twice."""
+    first, second = (Container("crun", "job", "job", state) for state in ("created", "running"))
+    channels = [
+        cast("Channel", SimpleNamespace(accounts=SimpleNamespace(counts=lambda counts=counts: counts)))
+        for counts in (
+            (ContainerCount(first, 5, 3), ContainerCount(None, 1, 2)),
+            (ContainerCount(second, 2, 1), ContainerCount(None, 0, 0)),
+        )
+    ]
+    counts = sum_counts(channels)
+    assert counts == (ContainerCount(second, 7, 4), ContainerCount(None, 1, 2))
+    left_out = [RuleCount(container=first, channel="a", rule="x", discarded=4)]
+    assert sum(count.discarded for count in with_losses(counts, left_out)) == 6

@@ -96,6 +96,8 @@ class Rings:
         self._released = [0] * layout.cpus
         self.records = 0
         """Events in the packets handed over so far."""
+        self.skipped = 0
+        """Events that snapshots count as lost beside what the programs count: on CPU 0, since nobody knows where."""
         for cpu in range(layout.cpus):
             base = cpu * layout.cpu_size
             for member, number in (
@@ -169,7 +171,11 @@ class Rings:
             packet = self._packet(cpu, sequence)
             copy = None
             if packet is not None:
-                copy = replace(packet, data=memoryview(bytearray(packet.data)))
+                copy = replace(
+                    packet,
+                    data=memoryview(bytearray(packet.data)),
+                    discarded=packet.discarded + (self.skipped if cpu == 0 else 0),
+                )
             if copy is None or self._oldest(cpu) > sequence:
                 kept.clear()
             else:

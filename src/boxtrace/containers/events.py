@@ -9,8 +9,9 @@ clock by ``boottime_offset`` of the trace's environment.
 
 ``container_left_out`` is written when a recording ends (and with a snapshot): how many events of one container and
 event rule are not in the trace, since the recording began. ``filtered`` its filter rejected, ``sampled`` were not of
-the sample, ``limited`` came when the rate was used up, ``discarded`` found the buffers full; the latter are also in the
-packets' ``events_discarded``. Everything else has empty texts for a container.
+the sample, ``limited`` came when the rate was used up, ``discarded`` found the buffers full. ``skipped`` came amid the
+recording of one of their kind: so many at most, of all containers together, of which nobody counts whose they were. The
+last two are what the packets count in ``events_discarded``. Everything else has empty texts for a container.
 """
 
 from __future__ import annotations
@@ -86,7 +87,16 @@ EVENT_TYPES: Final[Mapping[str, Struct]] = {
     ),
     DUMP_START: _struct(),
     DUMP_END: _struct(),
-    LEFT_OUT: _struct(**_COMMON, channel=_TEXT, rule=_TEXT, filtered=_U64, sampled=_U64, limited=_U64, discarded=_U64),
+    LEFT_OUT: _struct(
+        **_COMMON,
+        channel=_TEXT,
+        rule=_TEXT,
+        filtered=_U64,
+        sampled=_U64,
+        limited=_U64,
+        discarded=_U64,
+        skipped=_U64,
+    ),
 }
 """Payload of each type of event, by its name."""
 

@@ -7,8 +7,8 @@ from this catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from boxtrace.ctf.fields import (
@@ -27,7 +27,7 @@ from boxtrace.kernel.event_type import COMM, I32, I64, U8, U32, U64, EventType, 
 from boxtrace.kernel.statedump.events import STATE_DUMP
 from boxtrace.kernel.syscalls import Syscall
 from boxtrace.kernel.syscalls.layout import EventLayout, LayoutOptions, syscall_layouts
-from boxtrace.kernel.tracepoints import ChosenTracepoint, Tracepoints
+from boxtrace.kernel.tracepoints import ANY_TRACEPOINT, ChosenTracepoint, Tracepoints
 
 __all__ = ["OWN_TRACEPOINTS", "SCHED", "Catalogue", "SyscallEvents", "build_catalogue"]
 
@@ -130,6 +130,7 @@ class Catalogue:
     :param programs: the BPF programs that these events need.
     :param probe_ids: of the events of probes, in their order.
     :param tracepoints: what is recorded by the program that any tracepoint can have.
+    :param made_by: ids of the events that each program makes; of events that user space makes there is none.
     """
 
     classes: tuple[EventClass, ...]
@@ -138,6 +139,7 @@ class Catalogue:
     programs: frozenset[str]
     probe_ids: tuple[int, ...] = ()
     tracepoints: tuple[ChosenTracepoint, ...] = ()
+    made_by: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def asks_for_tracepoints(self) -> bool:
@@ -163,6 +165,7 @@ class _Numbering:
         self._patterns = tuple(self._unused)
         self._all = patterns is not None and not self._patterns
         self.classes: list[EventClass] = []
+        self.made_by: dict[str, set[int]] = {}
 
     def matching(self, *names: str) -> list[str]:
         """Return the patterns that one of these names of an event matches; a colon must be matched by a colon."""
@@ -172,7 +175,8 @@ class _Numbering:
             if any(fnmatchcase(name, pattern) for name in names if ":" in pattern or ":" not in name)
         ]
 
-    def add(self, name: str, fields: StructField, *, kernel_name: str = "", always: bool = False) -> int:
+    def add(self, name: str, fields: StructField, *programs: str, kernel_name: str = "", always: bool = False) -> int:
+        """Return the id of an event that these programs make, 0 if it is not wanted."""
         matching = self.matching(name, kernel_name)
         if not matching and not always and not self._all:
             return 0
@@ -180,6 +184,8 @@ class _Numbering:
             self._unused.pop(pattern, None)
         event = EventClass(id=len(self.classes) + 1, name=name, fields=fields, stream_id=self._stream_id)
         self.classes.append(event)
+        for program in programs:
+            self.made_by.setdefault(program, set()).add(event.id)
         return event.id
 
     def check(self) -> None:
@@ -234,7 +240,8 @@ def build_catalogue(
         fields = event.fields
         if event.name == "sched_process_exit" and exit_has_group_dead:
             fields = StructField(members=(*fields.members, Member("group_dead", U8)))
-        ids[event.kind] = numbering.add(event.name, fields, kernel_name=event.source)
+        makers = {event.program} | ({"sys_exit"} if event.name == "namespace_change" else set())
+        ids[event.kind] = numbering.add(event.name, fields, *makers, kernel_name=event.source)
         if ids[event.kind]:
             programs.add(event.program)
     if ids["BT_EV_NAMESPACE_CHANGE"] or ids["BT_EV_NAMESPACE_EXEC"]:
@@ -251,8 +258,8 @@ def build_catalogue(
         prefix = "compat_" if is_compat else ""
         for call in calls:
             entry, exit_ = syscall_layouts(call, replace(layout, structs=None) if is_compat else layout)
-            entry_id = numbering.add(f"{prefix}syscall_entry_{call.name}", entry.fields)
-            exit_id = numbering.add(f"{prefix}syscall_exit_{call.name}", exit_.fields)
+            entry_id = numbering.add(f"{prefix}syscall_entry_{call.name}", entry.fields, "sys_enter")
+            exit_id = numbering.add(f"{prefix}syscall_exit_{call.name}", exit_.fields, "sys_exit")
             syscalls.append(SyscallEvents(call, is_compat, entry_id, exit_id, entry, exit_))
             if entry_id:
                 programs.add("sys_enter")
@@ -260,13 +267,21 @@ def build_catalogue(
                 programs.add("sys_exit")
     probe_ids = []
     for name, program, fields in probes:
-        probe_ids.append(numbering.add(name, fields, always=True))
+        probe_ids.append(numbering.add(name, fields, program, always=True))
         programs.add(program)
     chosen = _choose_tracepoints(numbering, tracepoints, patterns != ()) if tracepoints is not None else ()
     if chosen:
-        programs.add("any_tracepoint")
+        programs.add(ANY_TRACEPOINT)
     numbering.check()
-    return Catalogue(tuple(numbering.classes), ids, tuple(syscalls), frozenset(programs), tuple(probe_ids), chosen)
+    return Catalogue(
+        tuple(numbering.classes),
+        ids,
+        tuple(syscalls),
+        frozenset(programs),
+        tuple(probe_ids),
+        chosen,
+        {program: frozenset(made) for program, made in numbering.made_by.items()},
+    )
 
 
 def _choose_tracepoints(
@@ -278,7 +293,7 @@ def _choose_tracepoints(
         if not matching if by_pattern else name.kernel_name not in DEFAULT_TRACEPOINTS:
             continue
         tracepoint = tracepoints.describe(name)
-        number = numbering.add(name.name, tracepoint.layout.fields, kernel_name=name.kernel_name)
+        number = numbering.add(name.name, tracepoint.layout.fields, ANY_TRACEPOINT, kernel_name=name.kernel_name)
         by_name = name.name in matching or name.kernel_name in matching
         chosen.append(ChosenTracepoint(number, tracepoint, by_name))
     return tuple(chosen)

@@ -33,6 +33,8 @@ class Programs:
         self._emitting = threading.Lock()
         self._tracepoints = TracepointLinks(self.image.bpf, self.image.owner, config.catalogue.tracepoints)
         self._recording_tracepoints = False
+        self._attaching = threading.Lock()
+        self._detached = False
         self.skipped: tuple[str, ...] = ()
         """What of the wanted could not be attached, or is not tested by its filter, and why: a sentence each."""
         self._probe_links: list[_native.BpfLink] = []
@@ -88,28 +90,31 @@ class Programs:
         """Detach every event program, probes included."""
         self._record_tracepoints(False)
         self._tracepoints.release()
-        # In reverse: who relies on what another one keeps up to date goes first.
-        for link in (*reversed(self._links.values()), *self._probe_links):
-            link.close()
-        self._links.clear()
-        self._probe_links.clear()
+        with self._attaching:
+            self._detached = True
+            # In reverse: who relies on what another one keeps up to date goes first.
+            for link in (*reversed(self._links.values()), *self._probe_links):
+                link.close()
+            self._links.clear()
+            self._probe_links.clear()
 
     def keep_attached(self, links: Iterable[_native.BpfLink]) -> None:
         """Hold the attachments of probes until :meth:`detach`."""
         self._probe_links += links
 
     def _attach_more(self, program: str) -> None:
-        """Attach a program that is needed from now on, if it is not attached yet.
+        """Attach a program that is needed from now on, if it is not attached yet, and the end has not come.
 
         :raises CapabilityError: if the kernel refuses.
         """
-        if program in self._links:
-            return
         owner = self.image.owner(program)
-        try:
-            self._links[program] = owner.attach(program)
-        except OSError as error:
-            raise CapabilityError(f"{error.strerror}: {os.strerror(error.errno or 0)}") from error
+        with self._attaching:
+            if program in self._links or self._detached:
+                return
+            try:
+                self._links[program] = owner.attach(program)
+            except OSError as error:
+                raise CapabilityError(f"{error.strerror}: {os.strerror(error.errno or 0)}") from error
 
     def limit(self, plan: RulePlan) -> None:
         """Change the limits of the event rules; they count from the next event on.
@@ -150,5 +155,6 @@ class Programs:
         for program in self.image.event_programs - {TracepointLinks.PROGRAM}:
             with suppress(OSError):
                 misses[program] = self.image.owner(program).info(program).recursion_misses
-        misses[TracepointLinks.PROGRAM] = self._tracepoints.misses
+        recording = self._recording_tracepoints
+        misses[TracepointLinks.PROGRAM] = self._tracepoints.misses_so_far() if recording else self._tracepoints.misses
         return misses

@@ -118,6 +118,11 @@ class RulePlan:
         """Ids of the events of which not all may be wanted."""
         return frozenset(event for event, rule in self.numbers.items() if rule in self.limits)
 
+    def name_of(self, events: Iterable[int]) -> str:
+        """Return the name of the one rule that all of these events belong to, as far as they have any; else none."""
+        numbers = {self.numbers[event] for event in events if event in self.numbers}
+        return self.names[numbers.pop()] if len(numbers) == 1 else EVERYTHING_ELSE
+
     def parameters(self, rule: int) -> dict[str, int]:
         """Return the members of ``bt_rule`` for a rule; without any limit if they are empty."""
         limit = self.limits.get(rule, LimitRule(EVERYTHING_ELSE))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from boxtrace.consumer.rings import PacketSink, RingLayout, Rings, Wakeups
 from boxtrace.containers.model import Container
@@ -36,6 +36,8 @@ class Channel:
     wakeups: Wakeups
     accounts: Accounts
     probes: Sequence[Probe] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """What is counted as lost because the kernel skipped it, by program."""
 
     @property
     def tells_births(self) -> bool:
@@ -141,19 +143,28 @@ class Channel:
         """Whether a packet that was closed has not been handed over."""
         return any(map(self.rings.pending, range(self.programs.image.cpus)))
 
-    def count_misses(self) -> dict[str, int]:
+    def count_misses(self) -> Mapping[str, int]:
         """With the programs detached: count as lost what the kernel skipped; return how much, by program."""
-        misses = {name: count for name, count in self.programs.recursion_misses().items() if count}
-        self.rings.add_discarded(0, sum(misses.values()))
-        return misses
+        self._look_at_misses()
+        self.rings.add_discarded(0, sum(self.skipped.values()))
+        return self.skipped
+
+    def note_misses(self) -> None:
+        """While recording: let the next snapshot tell what the kernel has skipped so far."""
+        self._look_at_misses()
+        self.rings.skipped = sum(self.skipped.values())
+
+    def _look_at_misses(self) -> None:
+        self.skipped = {name: count for name, count in self.programs.recursion_misses().items() if count}
 
 
 def sum_counts(channels: Sequence[Channel]) -> tuple[ContainerCount, ...]:
     """Return the counts per container of all channels together, the most first, everything else last."""
-    totals: dict[int, tuple[Container | None, int, int]] = {}
+    totals: dict[object, tuple[Container | None, int, int]] = {}
     for channel in channels:
         for count in channel.accounts.counts():
-            _, recorded, discarded = totals.get(id(count.container), (None, 0, 0))
-            totals[id(count.container)] = (count.container, recorded + count.recorded, discarded + count.discarded)
+            who = None if count.container is None else (count.container.runtime, count.container.id)
+            _, recorded, discarded = totals.get(who, (None, 0, 0))
+            totals[who] = (count.container, recorded + count.recorded, discarded + count.discarded)
     counts = [ContainerCount(*total) for total in totals.values()]
     return tuple(sorted(counts, key=lambda count: (count.container is None, -count.recorded - count.discarded)))

@@ -149,6 +149,7 @@ def _left_out_values(count: RuleCount, now: Nanoseconds) -> dict[str, Any]:
         "sampled": count.sampled,
         "limited": count.limited,
         "discarded": count.discarded,
+        "skipped": count.skipped,
     }
 
 

@@ -34,7 +34,7 @@ def count_left_out(
     """
     merged: dict[tuple[object, str, str], RuleCount] = {}
     for channel in channels:
-        for count in (*_Counts(channel, known).counts(), *_rest(channel, known)):
+        for count in (*_Counts(channel, known).counts(), *_rest(channel, known), *_skipped(channel)):
             container = count.container if count.container is not None and covers(count.container) else None
             who = None if container is None else (container.runtime, container.id)
             key = (who, count.channel, count.rule)
@@ -45,10 +45,11 @@ def count_left_out(
                 sampled=before.sampled + count.sampled,
                 limited=before.limited + count.limited,
                 discarded=before.discarded + count.discarded,
+                skipped=before.skipped + count.skipped,
             )
 
     def weight(count: RuleCount) -> tuple[int, int]:
-        return -count.discarded, -(count.limited + count.sampled + count.filtered)
+        return -count.discarded, -(count.skipped + count.limited + count.sampled + count.filtered)
 
     return tuple(sorted(filter(None, merged.values()), key=weight))
 
@@ -84,6 +85,15 @@ def _rest(channel: Channel, known: Sequence[Container]) -> Iterable[RuleCount]:
         discarded = [(None, max(0, total))]
     for container, number in discarded:
         yield RuleCount(container=container, channel=channel.options.name, rule=EVERYTHING_ELSE, discarded=number)
+
+
+def _skipped(channel: Channel) -> Iterable[RuleCount]:
+    """Yield what the kernel skipped: by rule where all events of a program are one's. Whose it was nobody counts."""
+    image = channel.programs.image
+    for program, number in channel.skipped.items():
+        made = image.config.catalogue.made_by.get(program, frozenset())
+        rule = EVERYTHING_ELSE if image.rules is None else image.rules.name_of(made)
+        yield RuleCount(container=None, channel=channel.options.name, rule=rule, skipped=number)
 
 
 class _Counts:

@@ -237,6 +237,8 @@ class RuleCount:
     :param sampled: they were not of the sample.
     :param limited: its rate was used up.
     :param discarded: lost for want of a free sub-buffer.
+    :param skipped: at most so many were lost because they came amid the recording of one of their kind; they are told
+        with no container, and may be any container's.
     """
 
     container: Container | None
@@ -246,9 +248,10 @@ class RuleCount:
     sampled: int = 0
     limited: int = 0
     discarded: int = 0
+    skipped: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.filtered or self.sampled or self.limited or self.discarded)
+        return bool(self.filtered or self.sampled or self.limited or self.discarded or self.skipped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,8 @@ class _Recording:
         told = ContainerStream(writer.path, monotonic_clock(), ctf2=self._options.format == "ctf2")
         try:
             told.describe(filter(self._tracking.targets.cover, self._containers()), dump=True)
+            for channel in self._channels:
+                channel.note_misses()
             told.leave_out(self._left_out())
         finally:
             told.close()

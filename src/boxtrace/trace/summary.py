@@ -41,6 +41,7 @@ class LeftOut:
 
     :ivar container: its name; empty for everything else.
     :ivar rule: the pattern of its event names; empty for events of no rule.
+    :ivar skipped: at most so many came amid the recording of one of their kind; of all containers together.
     """
 
     container: str
@@ -51,6 +52,7 @@ class LeftOut:
     sampled: int
     limited: int
     discarded: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ def _read_left_out(trace: Trace, failures: list[TraceFormatError]) -> Iterator[L
                         clean(event.payload[key]) for key in ("name", "id", "channel", "rule")
                     )
                     filtered, sampled, limited, discarded = (int(event.payload[key]) for key in numbers)
-                    yield LeftOut(name, identifier, channel, rule, filtered, sampled, limited, discarded)
+                    skipped = int(event.payload.get("skipped", 0))  # older traces do not tell
+                    yield LeftOut(name, identifier, channel, rule, filtered, sampled, limited, discarded, skipped)
         except (TraceFormatError, KeyError) as error:
             if isinstance(error, TraceFormatError):
                 failures.append(error)

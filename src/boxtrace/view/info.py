@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from boxtrace.trace.summary import TraceSummary
-from boxtrace.view.recording import EVERYTHING_ELSE, format_bytes, left_out_text
+from boxtrace.view.recording import format_bytes, left_out_texts
 
 __all__ = ["info_json", "info_lines"]
 
@@ -41,7 +41,7 @@ def info_lines(summary: TraceSummary, *, utc: bool = False) -> Iterator[str]:
     if summary.left_out:
         yield "left out   by container and event rule:"
     for left in summary.left_out:
-        yield f"  {left.container or EVERYTHING_ELSE}  {left_out_text(left)}"
+        yield from (f"  {name}  {text}" for name, text in left_out_texts(left))
     for failure in summary.failures:
         yield f"damaged    {failure}"
     width = len(f"{max((count for _, count in summary.events), default=0):,}")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import shlex
 import shutil
 import threading
+from collections.abc import Iterator
 from typing import TextIO
 
 from boxtrace.session.options import ContainerCount, RuleCount, Status, Summary
 from boxtrace.trace.summary import LeftOut
 
-__all__ = ["EVERYTHING_ELSE", "StatusLine", "format_bytes", "format_summary", "left_out_text"]
+__all__ = ["StatusLine", "format_bytes", "format_summary", "left_out_texts"]
 
 EVERYTHING_ELSE = "(everything else)"
 """Where events are counted that are in no container, or in none that a trace tells of."""
+
+ANY_CONTAINER = "(of any container)"
+"""What the kernel skips is counted for all containers together."""
 
 
 def format_bytes(size: float) -> str:
@@ -76,21 +80,23 @@ def _container_line(count: ContainerCount, width: int) -> str:
     return f"  {name:{width}}  {count.recorded:>12,} events{lost}"
 
 
-def left_out_text(count: RuleCount | LeftOut) -> str:
-    """Return what events of a rule are not in a trace: ``sched_*: 17 over the limit, 3 filtered``."""
+def left_out_texts(count: RuleCount | LeftOut) -> Iterator[tuple[str, str]]:
+    """Yield whose events are not in a trace, and which: ``web``, ``sched_*: 17 over the limit, 3 filtered``."""
+    if isinstance(count, LeftOut):
+        name = count.container
+    else:
+        name = "" if count.container is None else count.container.name
     reasons = {
         "lost": count.discarded,
         "over the limit": count.limited,
         "not in the sample": count.sampled,
         "filtered": count.filtered,
     }
-    told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
-    return f"{count.rule or 'other events'}: {told}"
-
-
-def _left_out_line(count: RuleCount, width: int) -> str:
-    name = EVERYTHING_ELSE if count.container is None else count.container.name
-    return f"  {name:{width}}  {left_out_text(count)}"
+    rule = count.rule or "other events"
+    if told := ", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number):
+        yield name or EVERYTHING_ELSE, f"{rule}: {told}"
+    if count.skipped:
+        yield ANY_CONTAINER, f"{rule}: at most {count.skipped:,} lost amid the recording of another"
 
 
 def format_summary(summary: Summary) -> str:
@@ -104,7 +110,8 @@ def format_summary(summary: Summary) -> str:
     if any(count.rule for count in summary.left_out):
         names += [len(count.container.name) for count in summary.left_out if count.container is not None]
         lines.append("left out, by container and event rule:")
-        lines += [_left_out_line(count, max(names)) for count in summary.left_out]
+        texts = (text for count in summary.left_out for text in left_out_texts(count))
+        lines += [f"  {name:{max(names)}}  {text}" for name, text in texts]
     if summary.discarded:
         lines.append(
             f"LOST: {summary.discarded:,} events, the buffers were full: a larger --subbuf-size or --num-subbuf, fewer "
@@ -125,8 +132,8 @@ def format_summary(summary: Summary) -> str:
     if summary.missed:
         skipped = ", ".join(f"{name} {count:,}" for name, count in sorted(summary.missed.items()))
         lines.append(
-            f"LOST: at most {sum(summary.missed.values()):,} events that came amid the recording of one of their kind: "
-            + skipped
+            f"LOST: at most {sum(summary.missed.values()):,} events that came amid the recording of one of their kind, "
+            f"in all containers together: {skipped}"
         )
     traces = summary.snapshots if summary.flight_recorder else (summary.path,)
     if not traces:

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 from boxtrace import _native
 from boxtrace.errors import CapabilityError
-from boxtrace.kernel.tracepoints.model import ChosenTracepoint
+from boxtrace.kernel.tracepoints.model import ANY_TRACEPOINT, ChosenTracepoint
 
 __all__ = ["TracepointLinks"]
 
@@ -36,7 +36,7 @@ class TracepointLinks:
     :param owner: returns the one that has a program, once it is loaded.
     """
 
-    PROGRAM: ClassVar = "any_tracepoint"
+    PROGRAM: ClassVar = ANY_TRACEPOINT
 
     def __init__(
         self, bpf: _native.BpfObject, owner: Callable[[str], _native.BpfObject], chosen: Sequence[ChosenTracepoint]
@@ -79,12 +79,17 @@ class TracepointLinks:
 
     def count_misses(self, begin: bool) -> None:
         """Begin to count what the kernel skips, or end: then :attr:`misses` has it."""
-        if self._chosen:
-            misses = self._owner(self.PROGRAM).info(self.PROGRAM).recursion_misses
-            if begin:
-                self._misses_before = misses
-            else:
-                self.misses = misses - self._misses_before
+        if begin:
+            self._misses_before = self._counted()
+        else:
+            self.misses = self.misses_so_far()
+
+    def misses_so_far(self) -> int:
+        """Return what the kernel has skipped since that was begun to be counted."""
+        return self._counted() - self._misses_before
+
+    def _counted(self) -> int:
+        return self._owner(self.PROGRAM).info(self.PROGRAM).recursion_misses if self._chosen else 0
 
     def attach(self) -> list[str]:
         """Attach to all; the cookie of each is its place among them.

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from boxtrace.ctf.fields import Member, StructField
 
-__all__ = ["ChosenTracepoint", "Copy", "Layout", "Tracepoint", "merge_copies"]
+__all__ = ["ANY_TRACEPOINT", "ChosenTracepoint", "Copy", "Layout", "Tracepoint", "merge_copies"]
+
+ANY_TRACEPOINT = "any_tracepoint"
+"""The program of all tracepoints that have none of their own."""
 
 _BYTES = "BT_COPY_BYTES"
 
