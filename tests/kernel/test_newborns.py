@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from boxtrace.session.control import ask_recording
 from support.demo import load_demo
-from support.newborns import RECORDED, check_newborns
-from support.recorder import Recorder, check_valid
+from support.newborns import RECORDED, check_lives, check_newborns
+from support.recorder import Recorded, Recorder, babeltrace_counter, check_valid, until
 from support.require import require_program, require_root
 
 PROGRAM = "/bin/usleep"
@@ -117,17 +118,40 @@ def test_what_is_taken_out_is_counted(short_lived: Any, tmp_path: Path) -> None:
     assert b"pivot_root" not in text, "of what was taken out nothing is left in the files"
 
 
-def test_a_flight_recorder_takes_none(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", "--flight-recorder", wait=False)
+@pytest.mark.parametrize("selection", [("--container", f"{OURS}-web-*"), ("--new-containers",)], ids=["name", "new"])
+def test_a_snapshot_has_newborns_from_their_first_instruction(
+    short_lived: Any, demo_container: Any, tmp_path: Path, selection: tuple[str, ...]
+) -> None:
+    """Those that are wanted, while they are in memory, in every snapshot; its state dump has one that still runs."""
+    wanted = [f"{OURS}-web-{number}" for number in range(4)]
+    recorder = Recorder(tmp_path / "flight", "--flight-recorder", *selection, *RECORDED[:-1], wait=False)
     with recorder:
-        done = recorder.wait()
-    assert done.status == 2
-    assert "flight recorder" in done.stderr
+        recorder.wait_for("recording in memory")
+        for name in wanted:
+            short_lived(name)
+        if "--container" in selection:
+            short_lived(f"{OURS}-other")
+        running = demo_container(f"{OURS}-web-running", "usleep", "100000000")
+        until(lambda: Path(f"/proc/{running.init_pid}/comm").read_text() == "usleep\n")
+        snapshots = []
+        for _ in range(2):
+            answer = ask_recording("snapshot", recorder.process.pid)
+            snapshots.append(Path(answer["path"]))
+        done = recorder.stop()
+    assert done.status == 0, done.stderr
+    assert "are in no snapshot" in done.stderr or "--container" not in selection
+    for path in snapshots:
+        snapshot = Recorded(path, 0, "")
+        check_lives(snapshot, wanted, PROGRAM, alone=False)
+        assert babeltrace_counter(path) == len(snapshot.all_events)
+        dumped = {event["tid"] for event in snapshot.named("lttng_statedump_process_state")}
+        assert running.init_pid in dumped, done.stderr
+        if "--container" in selection:  # else those of others are there, too
+            assert {event["filename"] for event in snapshot.named("syscall_entry_execve")} == {PROGRAM}
+            assert not any(b"pivot_root" in file.read_bytes() for file in path.rglob("channel0_*"))
 
 
 def test_found_while_recording(short_lived: Any, tmp_path: Path) -> None:
-    from boxtrace.session.control import ask_recording
-
     with Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", *RECORDED) as recorder:
         short_lived(f"{OURS}-web-1")
         ask_recording("track", recorder.process.pid, kind="container", values=[f"{OURS}-late-*"])

@@ -13,11 +13,16 @@ RECORDED = ("-e", "syscall_*", "-e", "sched_process_*", "-e", "sched_switch", "-
 
 
 def check_newborns(recorded: Recorded, wanted: Iterable[str], program: str, *, alone: bool = True) -> None:
-    """Check that each container is there by its name, from the execve of its program to its exit.
+    """Check a trace, and that each container is there by its name, from the execve of its program to its exit.
 
     :param alone: that there is nothing else, too.
     """
     check_valid(recorded)
+    check_lives(recorded, wanted, program, alone=alone)
+
+
+def check_lives(recorded: Recorded, wanted: Iterable[str], program: str, *, alone: bool = True) -> None:
+    """Check the same of a part of a recording, such as a snapshot."""
     containers = TraceContainers(recorded.trace)
     theirs: set[int] = set()
     counted = Counter[str]()

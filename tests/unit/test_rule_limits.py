@@ -120,7 +120,7 @@ def test_losses_per_container_are_those_by_rule() -> None:
     assert [count.discarded for count in with_losses(counts, left_out)] == [40, 0, 60]
 
 
-def test_lives_and_channels_of_one_container_are_counted_together() -> None:
+def test_what_channels_count_of_one_container_is_counted_together() -> None:
     """So that what was lost of it, which is told by its id, is not told twice."""
     first, second = (Container("crun", "job", "job", state) for state in ("created", "running"))
     channels = [

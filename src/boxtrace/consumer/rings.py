@@ -189,6 +189,10 @@ class Rings:
         """Return the number of the oldest packet that nobody can be overwriting."""
         return max(0, self._cpu(cpu, "position") // self._layout.subbuf_size - self._layout.num_subbuf + 1)
 
+    def oldest_position(self, cpu: int) -> int:
+        """Return where the oldest packet begins that a snapshot may have."""
+        return self._oldest(cpu) * self._layout.subbuf_size
+
     def pending_records(self) -> int:
         """Return how many events are in packets that have not been handed over (complete or not)."""
         layout, words, member = self._layout, self._packet_words, self._layout.packet

@@ -77,11 +77,15 @@ class TagLog:
         for cpu in range(self._layout.cpus):
             self.pull(cpu)
 
-    def tagged(self, cpu: int, begin: int, end: int) -> list[Tagged]:
-        """Return which parts of these positions are of candidates; forget what was before them."""
+    def forget(self, cpu: int, before: int) -> None:
+        """Forget what was before this position: nobody will ask for it."""
         changes = self._changes[cpu]
-        first = max(index for index, change in enumerate(changes) if index == 0 or change.position <= begin)
-        del changes[:first]
+        first = next((index for index, change in enumerate(changes) if change.position > before), len(changes)) - 1
+        del changes[: max(0, first)]
+
+    def tagged(self, cpu: int, begin: int, end: int) -> list[Tagged]:
+        """Return which parts of these positions are of candidates."""
+        changes = self._changes[cpu]
         found = []
         for index, change in enumerate(changes):
             until = changes[index + 1].position if index + 1 < len(changes) else end
@@ -119,9 +123,11 @@ class CuttingSink:
     """Writes packets to a file sink, without the records of those candidates that are not wanted.
 
     :param subbuf_size: of the rings.
+    :param again: whether others will write the same packets again: nothing of the log is forgotten.
     """
 
-    def __init__(self, sink: FileSink, log: TagLog, subbuf_size: int) -> None:
+    def __init__(self, sink: FileSink, log: TagLog, subbuf_size: int, *, again: bool = False) -> None:
+        self._again = again
         self._sink = sink
         self._log = log
         self._subbuf_size = subbuf_size
@@ -144,6 +150,8 @@ class CuttingSink:
         """
         self._log.pull(packet.cpu)
         start = packet.sequence * self._subbuf_size
+        if not self._again:
+            self._log.forget(packet.cpu, start + PacketHeader.SIZE)
         tagged = [
             Tagged(part.begin - start, part.end - start, part.tag)
             for part in self._log.tagged(packet.cpu, start + PacketHeader.SIZE, start + len(packet.data))

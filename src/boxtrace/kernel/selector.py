@@ -168,6 +168,16 @@ class Selector:
             self.set_control()
             return True
 
+    def take(self, inum: NamespaceInum, cgroup: CgroupId | None, *, included: bool) -> None:
+        """Say the same of a newborn that programs which do not see births have not told of as a candidate."""
+        name, number = ("pid_namespaces", int(inum)) if cgroup is None else ("cgroups", int(cgroup))
+        key, value = struct.pack(_KEYS[name], number), self._member(included, 0)
+        with self._lock:
+            self._update(self._image.map_fd(name), key, value)  # what was said of another with its number is void
+            self._members[name, key] = value
+            self._selected[name][number] = included
+            self.set_control()
+
     def mark_command(self, pid: int) -> None:
         """Record this process and its descendants whatever is selected."""
         with self._lock:

@@ -163,7 +163,7 @@ def sum_counts(channels: Sequence[Channel]) -> tuple[ContainerCount, ...]:
     totals: dict[object, tuple[Container | None, int, int]] = {}
     for channel in channels:
         for count in channel.accounts.counts():
-            who = None if count.container is None else (count.container.runtime, count.container.id)
+            who = None if count.container is None else count.container.life
             _, recorded, discarded = totals.get(who, (None, 0, 0))
             totals[who] = (count.container, recorded + count.recorded, discarded + count.discarded)
     counts = [ContainerCount(*total) for total in totals.values()]

@@ -36,7 +36,7 @@ def count_left_out(
     for channel in channels:
         for count in (*_Counts(channel, known).counts(), *_rest(channel, known), *_skipped(channel)):
             container = count.container if count.container is not None and covers(count.container) else None
-            who = None if container is None else (container.runtime, container.id)
+            who = None if container is None else container.life
             key = (who, count.channel, count.rule)
             before = merged.get(key, RuleCount(container=container, channel=count.channel, rule=count.rule))
             merged[key] = replace(
@@ -62,13 +62,9 @@ def with_losses(counts: Sequence[ContainerCount], left_out: Iterable[RuleCount])
     lost: Counter[object] = Counter()
     for each in left_out:
         if each.container is not None:
-            lost[each.container.runtime, each.container.id] += each.discarded
+            lost[each.container.life] += each.discarded
     total = sum(count.discarded for count in counts)
-    found = [
-        replace(count, discarded=lost[count.container.runtime, count.container.id])
-        for count in counts
-        if count.container is not None
-    ]
+    found = [replace(count, discarded=lost[count.container.life]) for count in counts if count.container is not None]
     rest = total - sum(count.discarded for count in found)
     return (*found, *(replace(count, discarded=max(0, rest)) for count in counts if count.container is None))
 

@@ -67,6 +67,7 @@ class RecordingLoop:
 
     :param writer: where packets go; None for a flight recording, whose packets go to snapshots only.
     :param open_snapshot: makes the writer of a new snapshot.
+    :param finish_snapshot: called when it has all packets, before it is closed.
     :param control: commands from outside, if they are taken.
     :param dumper: dumps the state again when SIGUSR2 or a command asks for it.
     :param snapshot_dump: makes the state dump of a snapshot.
@@ -82,6 +83,7 @@ class RecordingLoop:
         observer: Callable[[Status], None] | None,
         warn: Callable[[str], None],
         open_snapshot: Callable[[], TraceWriter],
+        finish_snapshot: Callable[[TraceWriter], None],
         control: ControlSocket | None,
         dumper: StateDumper | None,
         snapshot_dump: SnapshotDump | None = None,
@@ -89,6 +91,7 @@ class RecordingLoop:
         self._channels = channels
         self._writer = writer
         self._open_snapshot = open_snapshot
+        self._finish_snapshot = finish_snapshot
         self._warn = warn
         self._control = control
         self._dumper = dumper
@@ -171,6 +174,8 @@ class RecordingLoop:
         """Attend to containers that are born from now on."""
         for descriptor in newborns.descriptors:
             self._epoll.register(descriptor, select.EPOLLIN)
+        for channel in self._channels if self._writer is None else ():  # which tell that many tags wait
+            self._epoll.register(channel.wakeups.fd, select.EPOLLIN)
         self.newborns = newborns
 
     def start_command(self, command: Command) -> None:
@@ -264,6 +269,8 @@ class RecordingLoop:
                     channel.wakeups.clear()
                     channel.rings.drain(sink)
             if self.newborns is not None:
+                for channel in self._channels if self._writer is None else ():
+                    channel.wakeups.clear()
                 self.newborns.attend()
             until = [next_flush, *([self._end_at] if self._end_at is not None else [])]
             if self._observer is not None:
@@ -289,6 +296,7 @@ class RecordingLoop:
                 else:
                     channel.flush()
                     channel.rings.snapshot(sink)
+            self._finish_snapshot(writer)
         finally:
             writer.close()
         self._snapshots.append(writer.path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,6 +35,9 @@ _CLOCK_TICK_NS: Final = 10_000_000
 _SETTING_UP_NS: Final = 10_000_000_000
 """How long the kernel side expects another birth of what is born in the host's root directory."""
 _LEAST_ID: Final = 12
+_SNAPSHOT_NS: Final = 1_000_000_000
+"""How long a snapshot waits to be told of who was just born."""
+_ATTEND_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +119,39 @@ def _is_named_by_id(container: Container) -> bool:
 class _Nursery:
     """The candidates of one channel."""
 
-    def __init__(self, channel: Channel, sink: CuttingSink, log: TagLog) -> None:
+    def __init__(self, channel: Channel, log: TagLog) -> None:
         self.channel = channel
-        self.sink = sink
+        self.sink: CuttingSink | None = None
+        """Where packets go; in a flight recording there is one while a snapshot is taken."""
         self.log = log
+        self._verdicts: dict[int, bool] = {}
         self.ring = RingBuffer(channel.programs.image.map_fd("candidates"), _RING_BYTES)
         self.waiting: dict[int, Candidate] = {}
         self.accounts: dict[int, int] = {}
         """By tag, those of candidates that are decided about; 0 for one that has none."""
 
+    def is_wanted(self, tag: int) -> bool | None:
+        """Tell whether what has a tag is wanted; None as long as it is not decided."""
+        return self._verdicts.get(tag)
+
+    def decide(self, wanted: Mapping[int, bool]) -> None:
+        """Decide about candidates, by tag.
+
+        :raises OutputError: if a packet that waited for that cannot be written.
+        """
+        self._verdicts.update(wanted)
+        if self.sink is not None:
+            self.sink.decide(wanted)
+
+    def put_sink(self, sink: CuttingSink) -> None:
+        """Let this sink, which is new, know what is decided, now and later."""
+        self.sink = sink
+        sink.decide(self._verdicts)
+
     def is_undecided(self, pid_ns: NamespaceInum) -> bool:
         """Tell whether this is the pid namespace of a candidate that is not decided about."""
         return any(
-            each.cgroup is None and each.namespaces.pid == pid_ns and self.sink.is_wanted(tag) is None
+            each.cgroup is None and each.namespaces.pid == pid_ns and self.is_wanted(tag) is None
             for tag, each in self.waiting.items()
         )
 
@@ -181,35 +204,91 @@ class Newborns:
     def __init__(
         self,
         channels: Sequence[Channel],
-        writer: TraceWriter,
+        writer: TraceWriter | None,
         rules: Callable[[], ContainerRules],
         record: Callable[[Iterable[Container]], None],
         notice: Callable[[Collection[Pid]], None],
+        dumping: Channel | None = None,
     ) -> None:
         """Put a sink that can cut before each of the writer's.
 
+        :param writer: None for a flight recording, see :meth:`open_snapshot`.
         :param rules: returns what is wanted now.
         :param record: takes the wanted containers, as far as they are known.
         :param notice: takes the first processes of those that no birth of a pid namespace tells of.
+        :param dumping: a channel that has nothing but state dumps, and so sees no births itself.
         """
         self._rules = rules
         self._record = record
         self._notice = notice
+        self._dumping = dumping
         self._host = host_pid_ns()
         self._lock = threading.Lock()
         self._told: dict[tuple[str, str], Container] = {}
         self._known: dict[Container, Container] = {}
         self._news = True
         self._nurseries: list[_Nursery] = []
-        for number, channel in enumerate(channels):
-            log = _tag_log(channel.programs)
-            sink = CuttingSink(writer.files[number], log, channel.options.subbuf_size)
-            writer.sinks[number] = sink
-            self._nurseries.append(_Nursery(channel, sink, log))
+        for channel in channels:
+            self._nurseries.append(_Nursery(channel, _tag_log(channel.programs)))
+        self._in_snapshots = writer is None
+        if writer is not None:
+            self._put_sinks(writer)
         self.born = 0
         """Candidates so far."""
         self.taken_out = 0
         """Events of those that were not wanted, once all is finished."""
+
+    def _put_sinks(self, writer: TraceWriter) -> None:
+        for number, nursery in enumerate(self._nurseries):
+            size = nursery.channel.options.subbuf_size
+            sink = CuttingSink(writer.files[number], nursery.log, size, again=self._in_snapshots)
+            writer.sinks[number] = sink
+            nursery.put_sink(sink)
+
+    def open_snapshot(self, writer: TraceWriter) -> None:
+        """Put a sink that can cut before each of those of a snapshot, and let its state dump have who is wanted."""
+        self._put_sinks(writer)
+        self.attend()
+        for nursery in self._nurseries:
+            for tag, candidate in nursery.waiting.items():
+                if nursery.is_wanted(tag) is None:
+                    known = self._know(candidate, self._find_told(candidate))
+                    self._let_dump(candidate, takes=self._takes(nursery, candidate, known))
+
+    def _let_dump(self, candidate: Candidate, *, takes: bool) -> None:
+        if self._dumping is not None:
+            self._dumping.programs.selector.take(candidate.namespaces.pid, candidate.cgroup, included=takes)
+
+    def finish_snapshot(self) -> list[Container]:
+        """Decide about all that the snapshot has, for the snapshot: those that are young get some time to be told of.
+
+        Return those that are wanted and that no runtime has told of.
+
+        :raises OutputError: if the snapshot cannot be written.
+        """
+        self.attend()
+        deadline = time.monotonic_ns() + _SNAPSHOT_NS
+        while any(self._is_young(nursery) for nursery in self._nurseries) and time.monotonic_ns() < deadline:
+            time.sleep(_ATTEND_SECONDS)
+            self.attend()
+        unknown: list[Container] = []
+        for nursery in self._nurseries:
+            decisions: dict[int, bool] = {}
+            for tag, candidate in nursery.waiting.items():
+                known = self._know(candidate, self._find_told(candidate))
+                verdict = nursery.is_wanted(tag)
+                decisions[tag] = self._takes(nursery, candidate, known) if verdict is None else verdict
+                if decisions[tag] and known not in unknown:
+                    unknown.append(known)
+            if nursery.sink is not None:
+                nursery.sink.decide(decisions)
+            nursery.sink = None
+        return unknown
+
+    def _is_young(self, nursery: _Nursery) -> bool:
+        """Tell whether there is a newborn of which its runtime may not have told yet."""
+        since = time.monotonic_ns() - _SNAPSHOT_NS
+        return any(each.time > since and nursery.is_wanted(tag) is None for tag, each in nursery.waiting.items())
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -230,13 +309,15 @@ class Newborns:
         """
         for nursery in self._nurseries:
             nursery.log.pull_all()
+            for cpu in range(nursery.channel.programs.image.cpus) if self._in_snapshots else ():
+                nursery.log.forget(cpu, nursery.channel.rings.oldest_position(cpu))
             births = list(nursery.read())
             for candidate in births:
                 self.born += 1
                 nursery.waiting[candidate.tag] = candidate
                 if candidate.before:
                     nursery.waiting.pop(candidate.before, None)
-                    nursery.sink.decide({candidate.before: False})
+                    nursery.decide({candidate.before: False})
             if sharing := [candidate.pid for candidate in births if candidate.cgroup is not None]:
                 self._notice(sharing)
             if births or self._news or nursery.waiting:
@@ -258,46 +339,60 @@ class Newborns:
                 if tag == 0:
                     continue
                 nursery.channel.accounts.move(count, nursery.accounts.get(tag))
-                if not nursery.sink.is_wanted(tag):
+                if not nursery.is_wanted(tag):
                     self.taken_out += count
 
     def _decide(self, nursery: _Nursery, *, final: bool) -> None:
-        with self._lock:
-            told = list(self._told.values())
         rules = self._rules()
         at_once = rules.new and not any(rule.excluded for rule in rules.rules)
         decisions: dict[int, bool] = {}
         wanted: list[Container] = []
         for tag, candidate in list(nursery.waiting.items()):
-            container = min((each for each in told if is_same(candidate, each)), key=_is_named_by_id, default=None)
+            container = self._find_told(candidate)
             if container is None and not final and not at_once:
                 continue
             known = self._know(candidate, container)
-            included = rules.says(known)
-            if included is None and candidate.cgroup is not None:
-                # It belongs to the container whose pid namespace it shares.
-                if not final and nursery.is_undecided(candidate.namespaces.pid):
-                    continue
-                included = nursery.channel.programs.selector.verdict(candidate.namespaces.pid)
+            shares = rules.says(known) is None and candidate.cgroup is not None
+            if shares and not final and nursery.is_undecided(candidate.namespaces.pid):
+                continue
+            included = self._says(nursery, candidate, known)
             takes = not rules.including if included is None else included
             if not final and (candidate.is_setting_up if takes else _is_named_by_id(known)):
                 continue
-            if nursery.sink.is_wanted(tag) is None:
+            if nursery.is_wanted(tag) is None:
                 decisions[tag] = takes
                 account = nursery.channel.accounts.add(known) if takes else 0
                 nursery.accounts[tag] = account
                 nursery.channel.programs.selector.decide(
                     candidate.namespaces.pid, candidate.cgroup, tag, included=takes or included, account=account
                 )
+                self._let_dump(candidate, takes=takes)
             if container is not None or final:
                 del nursery.waiting[tag]
-                if decisions.get(tag, nursery.sink.is_wanted(tag)):
+                if decisions.get(tag, nursery.is_wanted(tag)):
                     nursery.channel.accounts.rename(nursery.accounts[tag], known)
                     wanted.append(known)
         if decisions:
-            nursery.sink.decide(decisions)
+            nursery.decide(decisions)
         if wanted:
             self._record(wanted)
+
+    def _find_told(self, candidate: Candidate) -> Container | None:
+        """Return what a runtime has told of a newborn, if one has."""
+        with self._lock:
+            told = [each for each in self._told.values() if is_same(candidate, each)]
+        return min(told, key=_is_named_by_id, default=None)
+
+    def _says(self, nursery: _Nursery, candidate: Candidate, known: Container) -> bool | None:
+        """Return what is said of a newborn, or of the container to which it belongs, whose pid namespace it shares."""
+        included = self._rules().says(known)
+        if included is None and candidate.cgroup is not None:
+            included = nursery.channel.programs.selector.verdict(candidate.namespaces.pid)
+        return included
+
+    def _takes(self, nursery: _Nursery, candidate: Candidate, known: Container) -> bool:
+        included = self._says(nursery, candidate, known)
+        return not self._rules().including if included is None else included
 
     def _know(self, candidate: Candidate, told: Container | None) -> Container:
         """Return the container that a candidate is, as one object for all channels."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boxtrace.containers.model import Container
-from boxtrace.containers.rules import is_glob
 from boxtrace.errors import UsageError
 from boxtrace.kernel.contexts import DEFAULT_CONTEXTS
 from boxtrace.kernel.selection import FilterRule, LimitRule
@@ -185,9 +184,6 @@ class RecordOptions:
             )
         if self.flight_recorder and self.state_dump_every:
             raise UsageError("each snapshot of a flight recording has a state dump: there is none every so often")
-        open_ended = self.new_containers or self.images or self.labels or any(map(is_glob, self.containers))
-        if self.flight_recorder and open_ended:
-            raise UsageError("a flight recorder does not take containers that start later", hint="name running ones")
         if any(seconds is not None and seconds <= 0 for seconds in (self.duration, self.state_dump_every)):
             raise UsageError("a time must be more than 0 seconds")
         if not self.state_dump and (self.state_dump_all or self.state_dump_maps or self.state_dump_every):
@@ -259,7 +255,7 @@ class Summary:
     """A finished recording.
 
     :param path: the trace.
-    :param events: records in it.
+    :param events: records in it; in the snapshots of a flight recording, with what was taken out of them.
     :param discarded: events lost because no sub-buffer was free.
     :param missed: runs that the kernel skipped because that program was running on that CPU already, by program; at
         most so many events were lost.

@@ -59,6 +59,10 @@ def _key(container: Container) -> tuple[object, ...]:
     return (container.runtime, container.id, container.init_pid)
 
 
+def _life(container: Container) -> tuple[str, str, object]:
+    return (container.runtime, container.id, container.identity)
+
+
 def _ignore(_: object) -> None:
     """Take what nobody asked for."""
 
@@ -133,8 +137,15 @@ class _Recording:
         self._covered: set[tuple[str, str]] = set()
         self._before: frozenset[tuple[object, ...]] = frozenset()
         self._waiting: dict[tuple[str, str], list[ContainerEvent]] = {}
-        if self._writer is not None:
-            self._newborns = Newborns(self._channels, self._writer, self._tracking.rules, self._name, self._look_beside)
+        if self._writer is not None or scene.targets.rules:
+            self._newborns = Newborns(
+                self._channels,
+                self._writer,
+                self._tracking.rules,
+                self._name,
+                self._look_beside,
+                self._channels[len(options.channels)] if options.snapshot_dump else None,
+            )
         self._user: UserDomain | None = None
         try:
             self._open_applications()
@@ -162,6 +173,7 @@ class _Recording:
                 observer=observer,
                 warn=warn,
                 open_snapshot=self._open_snapshot,
+                finish_snapshot=self._finish_snapshot,
                 control=self._open_control(),
                 dumper=self._dumper,
                 snapshot_dump=snapshot_dump,
@@ -203,16 +215,23 @@ class _Recording:
         moment = datetime.now().astimezone()
         path = self._options.output / f"snapshot-{moment:%Y%m%d-%H%M%S.%f}"
         writer = self._open_trace(TraceDirectory(path, ctf2=self._options.format == "ctf2"))
+        if self._newborns is not None:
+            self._newborns.open_snapshot(writer)
+        for channel in self._channels:
+            channel.note_misses()
+        return writer
+
+    def _finish_snapshot(self, writer: TraceWriter) -> None:
+        """Tell of the containers in a snapshot, and of what is left out of it."""
+        unknown = () if self._newborns is None else self._newborns.finish_snapshot()
         told = ContainerStream(writer.path, monotonic_clock(), ctf2=self._options.format == "ctf2")
         try:
-            told.describe(filter(self._tracking.targets.cover, self._containers()), dump=True)
-            for channel in self._channels:
-                channel.note_misses()
+            known = (*self._described.values(), *filter(self._tracking.targets.cover, self._containers()), *unknown)
+            told.describe({_life(container): container for container in known}.values(), dump=True)
             told.leave_out(self._left_out())
         finally:
             told.close()
         self._told_in_snapshots += told.events
-        return writer
 
     def _containers(self) -> Sequence[Container]:
         """Return what is known of the containers of this host."""
@@ -324,7 +343,7 @@ class _Recording:
             if user is not None:
                 self._reach(user, containers)
 
-        record = take_news if self._told is not None else None
+        record = take_news if self._told is not None or self._newborns is not None else None
         self._watch = ContainerWatch(record, known, tell=self._tell, since=since, warn=self._warn)
         self._stack.enter_context(self._watch)
         watch = self._watch
@@ -361,18 +380,20 @@ class _Recording:
 
     def _name(self, containers: Iterable[Container], *, dump: bool = False) -> None:
         """Keep what is known of these containers in the trace."""
-        if self._told is None:
+        if self._told is None and self._newborns is None:
             return
         with self._naming:
             news = []
             for container in map(self._as_first_seen, containers):
-                key = (container.runtime, container.id, container.identity)
+                key = _life(container)
                 self._covered.add(key[:2])
                 if self._described.get(key) != container:
                     self._described[key] = container
                     news.append(container)
-                self._told.tell(self._waiting.pop(key[:2], ()))
-            self._told.describe(news, dump=dump)
+                if self._told is not None:
+                    self._told.tell(self._waiting.pop(key[:2], ()))
+            if self._told is not None:
+                self._told.describe(news, dump=dump)
 
     def _tell(self, events: Iterable[ContainerEvent]) -> None:
         """Keep what runtimes told; of a container that may not be wanted, until that is known."""
@@ -429,7 +450,8 @@ class _Recording:
         sizes = (part.size for part in (self._writer, self._user, self._told) if part is not None)
         return Summary(
             path=self._options.output,
-            events=sum(channel.rings.records for channel in self._channels) - taken_out,
+            events=sum(channel.rings.records for channel in self._channels)
+            - (0 if self._options.flight_recorder else taken_out),
             taken_out=taken_out,
             discarded=sum(channel.rings.discarded() for channel in self._channels) - sum(ending.missed.values()),
             missed=ending.missed,

@@ -119,7 +119,12 @@ def format_summary(summary: Summary) -> str:
         )
     else:
         lines.append("no event was lost to full buffers")
-    if summary.taken_out:
+    if summary.taken_out and summary.flight_recorder:
+        lines.append(
+            f"{summary.taken_out:,} events of containers that turned out not to be wanted are in no snapshot "
+            "(those that were taken out of one are counted above)"
+        )
+    elif summary.taken_out:
         lines.append(f"{summary.taken_out:,} events of containers that turned out not to be wanted were taken out")
     if summary.user_events or summary.user_lost:
         lost = f", LOST: {summary.user_lost:,} more, their buffers were full" if summary.user_lost else ""
