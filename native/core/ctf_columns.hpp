@@ -1,44 +1,14 @@
 // Columns while they are filled: buffers in the layout of Arrow, indexed by row.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "ctf_blocks.hpp"
 #include "ctf_plan.hpp"
 
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
 
 namespace boxtrace::ctf {
-
-// Blocks of a power of two of bytes. Big ones that are given back are kept for the next batch: memory that the kernel
-// has mapped already is several times as fast to fill as memory that it must map first.
-uint8_t *acquire_block(size_t capacity);
-void release_block(uint8_t *block, size_t capacity);
-
-// Bytes that grow by doubling. What is new is not initialised: a row is written before it counts.
-class Bytes {
-public:
-    Bytes() = default;
-    Bytes(const Bytes &) = delete;
-    ~Bytes() { release_block(data_, capacity_); }
-
-    uint8_t *data() const { return data_; }
-    size_t capacity() const { return capacity_; }
-    void reserve(size_t bytes) {
-        if (bytes > capacity_)
-            grow(bytes);
-    }
-    void swap(Bytes &other) {
-        std::swap(data_, other.data_);
-        std::swap(capacity_, other.capacity_);
-    }
-
-private:
-    void grow(size_t bytes);
-
-    uint8_t *data_ = nullptr;
-    size_t capacity_ = 0;
-};
 
 // One column's buffers; those whose size follows from the number of rows lie in the block of their space. Rows are
 // written at their number, so that a row that is given up is simply written again.
