@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctf_columns.hpp"
+#include "ctf_strings.hpp"
 #include "ctf_utf.hpp"
 
 #include <algorithm>
@@ -227,6 +228,23 @@ void Columns::set_texts(int column, size_t first, std::span<const uint8_t *const
         const size_t found = nul == nullptr ? length : static_cast<size_t>(static_cast<const uint8_t *>(nul) - text);
         set_text(column, first + i, text, found, Encoding::Utf8);
         start = static_cast<size_t>(ends[i++]);
+    }
+}
+
+void Columns::set_strings(int column, size_t first, std::span<const uint8_t *const> records, size_t offset,
+                          const uint8_t *const *ends) {
+    ColumnData &data = data_[column];
+    int64_t *to = data.offsets + first + 1;
+    auto start = static_cast<size_t>(to[-1]);
+    for (size_t i = 0; i < records.size(); i++) {
+        const uint8_t *text = records[i] + offset;
+        const auto size = static_cast<size_t>(ends[i] - 1 - text);
+        data.content.reserve(start + size + kTextBlock);
+        if (copy_text(text, size, data.content.data() + start))
+            to[i] = static_cast<int64_t>(start + size);
+        else
+            set_text(column, first + i, text, size, Encoding::Utf8);
+        start = static_cast<size_t>(to[i]);
     }
 }
 

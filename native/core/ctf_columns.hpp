@@ -91,7 +91,11 @@ public:
     // The texts of rows that follow one another: UTF-8 of length bytes (16 or more) at an offset of each record, up to
     // a NUL.
     void set_texts(int column, size_t first, std::span<const uint8_t *const> records, size_t offset, size_t length);
-    // The same for UTF-8 in 16 bytes, up to a NUL, which is what names of processes are. False if it is not that
+    // The texts of rows that follow one another: UTF-8 from an offset of each record on, and a NUL, which is followed
+    // by the byte at its end. The blocks that a text lies in can be read as a whole (ctf_strings.hpp).
+    void set_strings(int column, size_t first, std::span<const uint8_t *const> records, size_t offset,
+                     const uint8_t *const *ends);
+    // A text of UTF-8 in 16 bytes, up to a NUL, which is what names of processes are. False if it is not that
     // simple.
     bool set_short_text(int column, size_t row, const uint8_t *bytes);
     void set_bytes(int column, size_t row, const uint8_t *bytes, size_t size);

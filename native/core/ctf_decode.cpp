@@ -3,6 +3,7 @@
 
 #include "ctf_gather.hpp"
 #include "ctf_interpret.hpp"
+#include "ctf_strings.hpp"
 
 #include <algorithm>
 
@@ -22,12 +23,71 @@ size_t rows_expected(size_t rows, uint64_t passed, uint64_t total) {
 constexpr size_t kAhead = 2048; // bytes; a prefetch beyond the end does no harm
 constexpr size_t kLine = 64;
 
-// What must be known of an event class to pass over its records, if nothing but their fixed part need be looked at.
+// How much of a record must be looked at to pass over it.
+enum class Form : uint8_t { Other, Fixed, Text };
+
+// What must be known of an event class to pass over its records.
 struct Passed {
     Lane *lane = nullptr;
-    Lane *noted = nullptr; // the same, null where rows are not wanted
-    uint32_t bits = 0;     // of the fixed part
-    uint32_t align = 0;    // of its start, in bits; 0 where more must be looked at
+    uint32_t bytes = 0; // of the fixed part
+    uint16_t tail = 0;  // bytes after a text
+    uint8_t beyond = 0; // the fixed part begins at a multiple of one byte more than this
+    Form form = Form::Other;
+};
+
+struct Taken {
+    uint64_t id;
+    bool has_id;
+    uint32_t bits; // of the header
+};
+
+template <typename T> T loaded(const uint8_t *from) {
+    T value;
+    std::memcpy(&value, from, sizeof(T));
+    return value;
+}
+
+// A large header, as HeaderLayout tells.
+struct LargeHeader {
+    static constexpr size_t beyond = 0;
+
+    bool take(const uint8_t *base, uint64_t &clock, Taken &taken) const {
+        const auto id = loaded<uint16_t>(base);
+        if (id != UINT16_MAX) {
+            taken = {id, true, 48};
+            clock += loaded<uint32_t>(base + 2) - static_cast<uint32_t>(clock);
+        } else {
+            taken = {loaded<uint32_t>(base + 2), true, 112};
+            clock = loaded<uint64_t>(base + 6);
+        }
+        return true;
+    }
+};
+
+// Any other header that is laid out.
+struct LaidHeader {
+    explicit LaidHeader(const HeaderLayout &of) : layout(of), beyond(of.align / 8 - 1) {}
+    const HeaderLayout &layout;
+    const size_t beyond;
+
+    static uint64_t value_at(const Place &place, const uint8_t *base) {
+        const auto value = loaded<uint64_t>(base + place.byte);
+        return (place.swap ? swapped(value) : value) >> place.shift & place.mask;
+    }
+
+    // False where no form of the header has such a selector.
+    bool take(const uint8_t *base, uint64_t &clock, Taken &taken) const {
+        const uint64_t selector = value_at(layout.selector, base);
+        for (const HeaderOption &option : layout.options) {
+            if (selector - option.low > option.span)
+                continue;
+            // A mask of 0, where there is no such number, changes nothing.
+            taken = {option.has_id ? value_at(option.id, base) : UINT64_MAX, option.has_id, option.bits};
+            clock += (value_at(option.clock, base) - clock) & option.clock.mask;
+            return true;
+        }
+        return false;
+    }
 };
 
 // Goes through packets record by record. What lies at constant places is only noted, and copied when there is enough.
@@ -35,8 +95,9 @@ class Walk {
 public:
     Walk(const Plan &plan, Columns &columns, const TimeRange &range, std::vector<Ordered> *order)
         : plan_(plan), columns_(columns), begin_(static_cast<uint64_t>(range.begin)),
-          span_(static_cast<uint64_t>(range.end) - begin_), none_(range.end < range.begin), order_(order),
-          at_(plan, columns), lanes_(plan.events.size()), passed_by_(plan.small_ids) {
+          span_(static_cast<uint64_t>(range.end) - begin_), none_(range.end < range.begin),
+          in_ns_(plan.clocked && plan.clock.frequency == 1'000'000'000), order_(order), at_(plan, columns),
+          lanes_(plan.events.size()), passed_by_(plan.small_ids) {
         storage_.reserve(plan.events.size() * sizeof(Lane));
     }
 
@@ -51,26 +112,25 @@ public:
         number_ = static_cast<uint32_t>(number);
     }
 
-    // All records of the packet, or up to one that fails. Passed: bits of the packets before.
+    // All records of the packet, or up to one that fails. Passed: bits of the packets before; total: to decode.
     std::optional<Failure> records(uint64_t passed, uint64_t total) {
         before_ = passed;
         total_ = total;
         const HeaderLayout &layout = plan_.header_layout;
-        return layout.options.empty() ? walk<Header::Any>()
-               : layout.swaps         ? walk<Header::Swapped>()
-                                      : walk<Header::Plain>();
+        return layout.large ? walk(LargeHeader()) : walk(LaidHeader(layout));
     }
 
     // What all rows of the packet have in common.
     void fill(const PacketInput &packet) {
         for (Lane *lane : wanted_) {
-            if (lane->packet_first == lane->row)
+            const size_t row = lane->row();
+            if (lane->packet_first == row)
                 continue;
             for (const auto &[column, value] : lane->event->packet_columns) {
                 auto *to = reinterpret_cast<int64_t *>(columns_.numbers(column));
-                std::fill(to + lane->packet_first, to + lane->row, packet.values[value]);
+                std::fill(to + lane->packet_first, to + row, packet.values[value]);
             }
-            lane->packet_first = lane->row;
+            lane->packet_first = row;
         }
     }
 
@@ -84,110 +144,104 @@ public:
     uint64_t events = 0;
 
 private:
-    // How headers are read: by their program, or at once, with numbers in the other byte order or without.
-    enum class Header { Any, Swapped, Plain };
-
-    struct Taken {
-        uint64_t id;
-        bool has_id;
-    };
-
-    template <Header header> std::optional<Failure> walk() {
-        const HeaderLayout &layout = plan_.header_layout;
-        const uint8_t *const data = at_.data;
-        const uint64_t end = at_.end;
-        const size_t known = passed_by_.size();
-        const bool in_ns = plan_.clocked && plan_.clock.frequency == 1'000'000'000;
-        const auto origin = static_cast<uint64_t>(plan_.clock.base);
-        const Passed *const passed_by = passed_by_.data();
+    template <typename Header> std::optional<Failure> walk(const Header &header) {
         // Enough for one batch may come before the end, but not before the first record.
-        const uint64_t left = kFullBatch > before_ ? kFullBatch - before_ : 1;
-        const uint64_t stop = end > at_.pos && left < end - at_.pos ? at_.pos + left : end;
-        uint64_t pos = at_.pos, clock = at_.clock, count = 0;
-        std::optional<Failure> failed;
-        while (pos < stop) {
-            const uint64_t start = pos, clock_before = clock;
-            Taken taken;
-            if (header != Header::Any && take_header<header>(layout, data, end, pos, clock, taken)) {
-                if (taken.id < known) {
-                    const Passed &passed = passed_by[taken.id];
-                    if (const uint64_t align = passed.align) {
-                        const uint64_t from = (pos + align - 1) & -align;
-                        pos = from + passed.bits;
-                        if (pos > end) {
-                            failed = Failure{number_, start, clock_before, {}};
-                            break;
-                        }
-                        if (passed.noted != nullptr)
-                            note(*passed.noted, data + (from >> 3),
-                                 in_ns ? static_cast<int64_t>(origin + clock) : time_of(clock), start, clock_before,
-                                 pos);
-                        count++;
-                        continue;
-                    }
-                }
-                at_.event_id = taken.id;
-                at_.has_event_id = taken.has_id;
-            } else {
-                at_.pos = start;
-                at_.clock = clock_before;
-                at_.has_event_id = false;
-                at_.empties = kMaxEmptyElements;
-                if (plan_.header >= 0 && !at_.run(plan_.programs[plan_.header], 0)) {
-                    failed = Failure{number_, start, clock_before, {}};
-                    break;
-                }
-                pos = at_.pos;
-                clock = at_.clock;
-            }
-            at_.pos = pos;
-            at_.clock = clock;
-            if (!body(start, clock_before) || at_.pos == start) {
-                failed = Failure{number_, start, clock_before, unknown_};
+        const uint64_t left = total_ > before_ ? total_ - before_ : 1;
+        const uint64_t stop = at_.end > at_.pos && left < at_.end - at_.pos ? at_.pos + left : at_.end;
+        const bool all = order_ == nullptr && span_ == UINT64_MAX;
+        while (at_.pos < stop) {
+            if (plan_.header_layout.whole && at_.pos % 8 == 0)
+                all ? pass<true>(header, stop) : pass<false>(header, stop);
+            if (at_.pos >= stop)
                 break;
+            const uint64_t start = at_.pos, clock = at_.clock;
+            if (!record(header)) {
+                at_.clock = clock;
+                return Failure{number_, start, clock, unknown_};
             }
-            count++;
-            pos = at_.pos;
-            clock = at_.clock;
+            events++;
         }
+        if (at_.pos < at_.end)
+            return Failure{number_, at_.pos, at_.clock, {}, true};
+        return {};
+    }
+
+    // Passes over records of which little must be looked at. Stops where one needs more, or fails.
+    template <bool all, typename Header> void pass(const Header &header, uint64_t stop) {
+        const uint8_t *const data = at_.data;
+        const size_t end = at_.end >> 3, most = (plan_.header_layout.most + 7) >> 3;
+        if (end < most)
+            return;
+        const size_t last = std::min<size_t>(end - most, (stop - 1) >> 3); // where a header may begin
+        const size_t known = passed_by_.size();
+        const Passed *const passed_by = passed_by_.data();
+        const auto origin = static_cast<uint64_t>(plan_.clock.base);
+        const bool in_ns = in_ns_;
+        size_t pos = at_.pos >> 3;
+        uint64_t clock = at_.clock, count = 0;
+        for (;; count++) {
+            const size_t start = (pos + header.beyond) & ~header.beyond;
+            if (start > last)
+                break;
+            const uint8_t *base = data + start;
+            __builtin_prefetch(base + kAhead);
+            __builtin_prefetch(base + kAhead + kLine);
+            Taken taken;
+            uint64_t now = clock;
+            if (!header.take(base, now, taken) || taken.id >= known)
+                break;
+            const Passed &passed = passed_by[taken.id];
+            if (passed.form == Form::Other)
+                break;
+            const size_t from = (start + (taken.bits >> 3) + passed.beyond) & ~size_t{passed.beyond};
+            size_t next = from + passed.bytes;
+            const uint8_t *tail = nullptr;
+            if (passed.form == Form::Text) {
+                if (next > end)
+                    break;
+                next += before_nul(data + next, end - next) + 1;
+                tail = data + next;
+                next += passed.tail;
+            }
+            if (next > end)
+                break;
+            const int64_t time = in_ns ? static_cast<int64_t>(origin + now) : time_of(now);
+            if (all)
+                row_of(*passed.lane, data + from, tail, time, next * 8);
+            else
+                note(*passed.lane, data + from, tail, time, pos * 8, clock, next * 8);
+            pos = next;
+            clock = now;
+        }
+        at_.pos = pos * 8;
         at_.clock = clock;
         events += count;
-        if (!failed && pos < end)
-            failed = Failure{number_, pos, clock, {}, true};
-        return failed;
     }
 
-    template <Header header> static uint64_t value_at(const Place &place, const uint8_t *base) {
-        uint64_t value;
-        std::memcpy(&value, base + place.byte, 8);
-        if (header == Header::Swapped && place.swap)
-            value = swapped(value);
-        return value >> place.shift & place.mask;
-    }
-
-    // Read a header that is laid out so, at once; false where that is too near to the packet's end.
-    template <Header header>
-    static bool take_header(const HeaderLayout &layout, const uint8_t *data, uint64_t end, uint64_t &pos,
-                            uint64_t &clock, Taken &taken) {
-        const uint64_t start = (pos + layout.align - 1) & -uint64_t{layout.align};
-        if (start + layout.most > end)
-            return false;
-        const uint8_t *base = data + (start >> 3);
-        __builtin_prefetch(base + kAhead);
-        __builtin_prefetch(base + kAhead + kLine);
-        const uint64_t selector = value_at<header>(layout.selector, base);
-        for (const HeaderOption &option : layout.options) {
-            if (selector - option.low > option.span)
-                continue;
-            // A mask of 0, where there is no such number, changes nothing.
-            taken = {option.has_id ? value_at<header>(option.id, base) : UINT64_MAX, option.has_id};
-            const uint64_t mask = option.clock.mask;
-            const uint64_t value = value_at<header>(option.clock, base), low = clock & mask;
-            clock = clock - low + value + (value < low ? mask + 1 : 0);
-            pos = start + option.bits;
-            return true;
+    // Any record, from where the last one ended. False where it fails.
+    template <typename Header> bool record(const Header &header) {
+        const uint64_t start = at_.pos, clock_before = at_.clock;
+        if (!take_header(header)) {
+            at_.has_event_id = false;
+            at_.empties = kMaxEmptyElements;
+            if (plan_.header >= 0 && !at_.run(plan_.programs[plan_.header], 0))
+                return false;
         }
-        return false;
+        return body(start, clock_before) && at_.pos != start;
+    }
+
+    // Read a header that is laid out at once; false where it is not, or that is too near to the packet's end.
+    template <typename Header> bool take_header(const Header &header) {
+        const HeaderLayout &layout = plan_.header_layout;
+        const uint64_t start = (at_.pos + layout.align - 1) & -uint64_t{layout.align};
+        Taken taken;
+        if (layout.options.empty() || start + layout.most > at_.end ||
+            !header.take(at_.data + (start >> 3), at_.clock, taken))
+            return false;
+        at_.event_id = taken.id;
+        at_.has_event_id = taken.has_id;
+        at_.pos = start + taken.bits;
+        return true;
     }
 
     // What follows the header.
@@ -203,27 +257,32 @@ private:
         // No room is made for what cannot be there.
         if (at_.pos > at_.end || event.least > at_.end - at_.pos)
             return false;
-        if (lane->row >= lane->stop)
+        // A text is copied at once here, and those before it come first.
+        const bool has_text = event.has_text && event.space >= 0;
+        if (has_text && lane->pending)
+            flush_rows(columns_, *lane);
+        if (lane->pending == lane->limit)
             go_on(*lane, at_.pos);
+        const size_t row = lane->row();
         const Program &program = plan_.programs[event.program];
         const uint64_t clock = at_.clock;
         const uint8_t *base = at_.take_fixed(event.fixed);
         if (base == nullptr)
             return false;
+        const uint8_t *tail = nullptr;
         if (event.has_tail) {
-            const uint8_t *tail = nullptr;
-            if (!at_.step(program[event.fixed.rest], lane->row) || (tail = at_.take_fixed(event.tail)) == nullptr)
+            if (!at_.step(program[event.fixed.rest], row) || (tail = at_.take_fixed(event.tail)) == nullptr)
                 return false;
-            if (event.space >= 0)
-                lane->tails[lane->row - lane->copied] = tail;
-        } else if (!at_.run(program, lane->row, event.fixed.rest)) {
+        } else if (!at_.run(program, row, event.fixed.rest)) {
             return false;
         }
         // Empty structures at the end may be aligned beyond it.
         if (at_.pos > at_.end)
             return false;
         if (event.space >= 0 && !none_)
-            note(*lane, base, time_of(clock), start, clock_before, at_.pos);
+            note(*lane, base, tail, time_of(clock), start, clock_before, at_.pos);
+        if (has_text && lane->pending)
+            flush_rows(columns_, *lane, false);
         return true;
     }
 
@@ -241,12 +300,21 @@ private:
         Lane *&lane = lanes_[static_cast<size_t>(index)];
         if (lane == nullptr)
             lane = new_lane(static_cast<size_t>(index));
-        const FixedPart &fixed = lane->event->fixed;
-        const bool fixed_only = fixed.taken.empty() && fixed.rest == plan_.programs[lane->event->program].size();
         if (small)
-            passed_by_[at_.event_id] = {lane, lane->event->space < 0 || none_ ? nullptr : lane,
-                                        static_cast<uint32_t>(fixed.size * 8), fixed_only ? fixed.align : 0};
+            passed_by_[at_.event_id] = passed(*lane);
         return lane;
+    }
+
+    Passed passed(Lane &lane) const {
+        const EventPlan &event = *lane.event;
+        const FixedPart &fixed = event.fixed;
+        const uint32_t to = std::max<uint32_t>(fixed.align / 8, 1);
+        const bool ends = fixed.rest == plan_.programs[event.program].size();
+        const bool text = event.has_text && event.tail.size <= UINT16_MAX;
+        const bool quick = fixed.taken.empty() && to <= UINT8_MAX && !(none_ && event.space >= 0);
+        const Form form = !quick ? Form::Other : ends ? Form::Fixed : text ? Form::Text : Form::Other;
+        return {&lane, static_cast<uint32_t>(fixed.size), static_cast<uint16_t>(event.tail.size),
+                static_cast<uint8_t>(to - 1), form};
     }
 
     Lane *new_lane(size_t index) {
@@ -254,40 +322,56 @@ private:
         Lane *lane = new (storage_.data() + index * sizeof(Lane)) Lane;
         lane->event = &event;
         lane->index = static_cast<uint32_t>(index);
-        lane->row = lane->room = lane->copied = lane->packet_first = 0;
-        lane->stop = event.space < 0 ? SIZE_MAX : 0;
-        lane->times = nullptr;
+        lane->pending = lane->limit = 0;
+        lane->room = lane->copied = lane->packet_first = 0;
+        lane->times = nowhere_;
         if (event.space >= 0)
             wanted_.push_back(lane);
         return lane;
     }
 
     // Copy pending rows, and make room for the next ones. at: bit of the packet that is reached.
-    void go_on(Lane &lane, uint64_t at) {
-        if (lane.row - lane.copied == Lane::kMost)
-            flush_rows(columns_, lane);
-        if (lane.row >= lane.room) {
-            columns_.ensure(lane.event->space, rows_expected(lane.row, before_ + at, total_));
-            lane.room = columns_.room(lane.event->space);
-            if (lane.event->time_column >= 0)
-                lane.times = reinterpret_cast<int64_t *>(columns_.numbers(lane.event->time_column));
+    [[gnu::noinline]] void go_on(Lane &lane, uint64_t at) {
+        const EventPlan &event = *lane.event;
+        if (event.space < 0) {
+            lane.pending = 0;
+            lane.limit = Lane::kMost;
+            return;
         }
-        lane.stop = std::min(lane.room, lane.copied + Lane::kMost);
+        if (lane.pending == Lane::kMost)
+            flush_rows(columns_, lane);
+        const size_t row = lane.row();
+        if (row >= lane.room) {
+            columns_.ensure(event.space, rows_expected(row, before_ + at, total_));
+            lane.room = columns_.room(event.space);
+        }
+        lane.limit = static_cast<uint32_t>(std::min(lane.room - lane.copied, Lane::kMost));
+        if (event.time_column >= 0)
+            lane.times = reinterpret_cast<int64_t *>(columns_.numbers(event.time_column)) + lane.copied;
     }
 
     int64_t time_of(uint64_t clock) const { return plan_.clocked ? plan_.clock.to_ns(clock) : INT64_MIN; }
 
-    // Give a record a row, if it is of the range of times. at: bit of the packet that is reached.
-    void note(Lane &lane, const uint8_t *base, int64_t time, uint64_t start, uint64_t clock_before, uint64_t at) {
+    // Give a record a row, and return it. at: bit of the packet that is reached.
+    size_t row_of(Lane &lane, const uint8_t *base, const uint8_t *tail, int64_t time, uint64_t at) {
+        if (lane.pending == lane.limit)
+            go_on(lane, at);
+        const uint32_t pending = lane.pending;
+        lane.records[pending] = base;
+        if (tail != nullptr)
+            lane.tails[pending] = tail;
+        lane.times[pending] = time;
+        lane.pending = pending + 1;
+        return lane.copied + pending;
+    }
+
+    // The same if the record is of the range of times.
+    void note(Lane &lane, const uint8_t *base, const uint8_t *tail, int64_t time, uint64_t start, uint64_t clock_before,
+              uint64_t at) {
         if (static_cast<uint64_t>(time) - begin_ > span_)
             return;
-        if (lane.row >= lane.stop)
-            go_on(lane, at);
-        const size_t row = lane.row++;
-        lane.records[row - lane.copied] = base;
-        if (lane.times != nullptr)
-            lane.times[row] = time;
-        if (order_ != nullptr)
+        const size_t row = row_of(lane, base, tail, time, at);
+        if (order_ != nullptr && lane.event->space >= 0)
             order_->push_back({time, lane.index, number_, row, start, clock_before});
     }
 
@@ -295,11 +379,13 @@ private:
     Columns &columns_;
     const uint64_t begin_, span_; // of times
     const bool none_;             // the range is empty
+    const bool in_ns_;            // the clock's cycles are ns
     std::vector<Ordered> *order_;
     Interpreter at_;
     uint32_t number_ = 0;
     std::optional<uint64_t> unknown_; // id without event class
     uint64_t before_ = 0, total_ = 0;
+    int64_t nowhere_[Lane::kMost];  // gets times that are not wanted
     Bytes storage_;                 // of lanes, from blocks that are kept for the next batch
     std::vector<Lane *> lanes_;     // by event class
     std::vector<Passed> passed_by_; // by small ids
@@ -314,9 +400,11 @@ Decoded decode_packets(const Plan &plan, Columns &columns, std::span<const Packe
     // Records without time are of every range.
     Walk walk(plan, columns, plan.clocked ? range : TimeRange{}, order);
     Decoded result;
-    uint64_t total = 0, passed = 0; // bits of all packets, and of those that were decoded
+    uint64_t total = 0, passed = 0; // bits to decode, and of the packets that were decoded
     for (const PacketInput &packet : packets)
-        total = std::min(total + packet.end - std::min(packet.body, packet.end), kFullBatch);
+        total += packet.end - std::min(packet.body, packet.end);
+    if (total > kMostBatch)
+        total = kFullBatch;
     for (size_t number = 0; number < packets.size() && !result.failure; number++) {
         const PacketInput &packet = packets[number];
         walk.begin(packet, number, packet_slots, packet_columns);

@@ -42,8 +42,10 @@ struct Failure {
     bool full = false;                // nothing is wrong: enough was decoded for one batch
 };
 
-// Bits of records after which a batch is full: its columns still fit in a cache.
+// Bits of records after which a batch is full: its columns still fit in a cache. What is left of the packets is still
+// decoded if it is less than half as much: many small tables cost more than a few that are larger.
 constexpr uint64_t kFullBatch = uint64_t{2} << 23;
+constexpr uint64_t kMostBatch = kFullBatch / 2 * 3;
 
 struct Decoded {
     std::optional<Failure> failure;

@@ -128,17 +128,21 @@ void copy_part(Columns &columns, const FixedPart &part, Records records, size_t 
 
 } // namespace
 
-void flush_rows(Columns &columns, Lane &lane) {
+void flush_rows(Columns &columns, Lane &lane, bool texts) {
     const EventPlan &event = *lane.event;
-    const size_t count = lane.row - lane.copied;
+    const size_t count = lane.pending;
     // Without a row so far, columns may have no memory.
     if (count) {
-        copy_part(columns, event.fixed, Records(lane.records, count), lane.copied);
+        const Records records(lane.records, count);
+        copy_part(columns, event.fixed, records, lane.copied);
+        if (texts && event.has_text && event.text_column >= 0)
+            columns.set_strings(event.text_column, lane.copied, records, event.fixed.size, lane.tails);
         if (event.has_tail)
             copy_part(columns, event.tail, Records(lane.tails, count), lane.copied);
     }
-    columns.rows[event.space] = lane.row;
-    lane.copied = lane.row;
+    lane.copied += count;
+    lane.pending = lane.limit = 0;
+    columns.rows[event.space] = lane.copied;
 }
 
 } // namespace boxtrace::ctf

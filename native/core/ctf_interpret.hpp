@@ -372,6 +372,10 @@ private:
     void copy_column(const Strided &strided, const CopiedNumber &copy, size_t first, size_t rows) {
         const uint8_t *from = data + (pos >> 3) + copy.offset;
         uint8_t *to = columns_.numbers(copy.column) + first * sizeof(T);
+        if (rows == 1) {
+            std::memcpy(to, from, sizeof(T));
+            return;
+        }
         if (strided.size == sizeof(T) && rows) {
             std::memcpy(to, from, rows * sizeof(T));
             return;

@@ -99,6 +99,18 @@ std::vector<HeaderOption> read_options(const Plan &plan, const Op &variant, cons
     return options;
 }
 
+bool is_large(const HeaderLayout &layout) {
+    const auto is = [](const Place &place, uint32_t byte, unsigned size) {
+        return place.byte == byte && !place.shift && !place.swap && place.mask == UINT64_MAX >> (kLoad - size);
+    };
+    if (layout.align != 8 || layout.options.size() != 2 || !is(layout.selector, 0, 16))
+        return false;
+    const HeaderOption &brief = layout.options[0], &whole = layout.options[1];
+    return brief.low == 0 && brief.span == UINT16_MAX - 1 && is(brief.id, 0, 16) && is(brief.clock, 2, 32) &&
+           brief.bits == 48 && whole.low == UINT16_MAX && is(whole.id, 2, 32) && is(whole.clock, 6, 64) &&
+           whole.bits == 112;
+}
+
 } // namespace
 
 HeaderLayout header_layout(const Plan &plan) {
@@ -136,12 +148,13 @@ HeaderLayout header_layout(const Plan &plan) {
                 if (!option.id.mask)
                     option.id = layout.selector;
     }
-    layout.swaps = layout.selector.swap;
+    layout.whole = !layout.options.empty();
     for (HeaderOption &option : layout.options) {
         option.has_id = option.id.mask != 0;
-        layout.swaps |= option.id.swap || option.clock.swap;
+        layout.whole &= option.bits % 8 == 0;
         layout.most = std::max<uint64_t>(layout.most, option.bits + kLoad);
     }
+    layout.large = is_large(layout);
     return layout;
 }
 

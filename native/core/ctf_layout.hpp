@@ -33,7 +33,8 @@ struct HeaderLayout {
     uint32_t align = 8;
     uint64_t most = 0; // bits that must be there, so that every place can be loaded
     Place selector;
-    bool swaps = false; // a number is in the other byte order
+    bool whole = false; // it ends at a whole byte in each form
+    bool large = false; // LTTng's, without gaps: 16 bits of id, 32 of time; or 16 ones, 32 bits of id, 64 of time
     std::vector<HeaderOption> options;
 };
 

@@ -181,6 +181,12 @@ void plan_buffers(SpacePlan &space, const Column &column, int number) {
         add(1, BufferKind::Valid, true);
 }
 
+bool is_copied_text(const Plan &plan, const Op &op, int space) {
+    if (op.code != OpCode::String || op.encoding != Encoding::Utf8)
+        return false;
+    return op.column < 0 || (plan.columns[op.column].space == space && !plan.columns[op.column].nullable);
+}
+
 // Find out what the decoder would otherwise have to at each record: of what comes after these numbers.
 void prepare(Plan &plan, size_t columns, size_t programs, size_t events) {
     for (size_t program = programs; program < plan.programs.size(); program++)
@@ -205,9 +211,13 @@ void prepare(Plan &plan, size_t columns, size_t programs, size_t events) {
         for (const Op &op : plan.programs[event.program])
             event.least = std::min(event.least + least_bits(op), kWidest);
         event.fixed = fixed_part(plan, event.program, event.space);
-        if (event.fixed.rest + 1 < size) {
+        if (event.fixed.rest < size) {
             event.tail = fixed_part(plan, event.program, event.space, event.fixed.rest + 1);
             event.has_tail = event.tail.rest == size && event.tail.taken.empty();
+            const Op &op = plan.programs[event.program][event.fixed.rest];
+            event.has_text = event.has_tail && event.tail.align <= 8 && event.fixed.taken.empty() &&
+                             is_copied_text(plan, op, event.space);
+            event.text_column = op.column;
         }
     }
     for (size_t number = plan.table_spaces.size(); number < plan.tables.size(); number++)

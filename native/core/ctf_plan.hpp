@@ -83,6 +83,8 @@ struct EventPlan {
     uint64_t least = 0;    // bits that a record takes at least, after the header
     bool has_tail = false; // one operation comes after the fixed part, and then only what the tail has
     FixedPart tail;
+    bool has_text = false; // that operation is a text that ends with a NUL, and the tail begins behind it
+    int text_column = -1;  // what it fills, -1 if it is not wanted
 };
 
 // Time of a clock value: base + cycles in ns, in double precision unless the frequency is 1 GHz.
