@@ -113,7 +113,7 @@ def read_tables(
     failures: list[TraceFormatError] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[dict[str, Table]]:
-    """Yield the tables of event types, a batch of packets at a time: some streams in parallel, 2 MiB of each at once.
+    """Yield the tables of event types, a batch of packets at a time: of some streams in parallel, 2 or 3 MiB of each.
 
     :param sources: what is read. A batch has the tables that have rows, and those without if asked for by name.
     :param begin: only events at or after this time (ns).
