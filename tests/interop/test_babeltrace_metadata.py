@@ -160,6 +160,8 @@ EDITS = {
     "unknown block": ("event {", "foo { id = 3; }; event {", b"\0\1"),
     "empty event": ("event {", "event { }; event {", b"\0\1"),
     "NUL": ("event {", "\0event {", b"\0\1"),
+    "NUL in a text": ('"e"', '"e\0f"', b"\0\1"),
+    "NUL in an attribute": ("major = 1;", 'major = 1; x = "a\0b";', b"\0\1"),
     "carriage returns": ("\n", "\r\n", b"\0\1"),
     "comment that does not end": ("event {", "/* event {", b"\0\1"),
     "comment in a comment": ("event {", "/* a /* b */ event {", b"\0\1"),
@@ -392,7 +394,8 @@ def test_what_is_read_here(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "place"),
     [
-        (edited("major = 1", "major = 1x"), "line 6, column 18"),
+        (edited("major = 1", "major = 1x"), "line 6, column 18: unexpected 'x'"),
+        (edited("};\nevent", "}\nevent"), "line 12, column 1: unexpected 'event', expected ';'"),
         (fields('integer { size = "8"; } a;'), "line 12, column 63"),
         (edited("id = 0; stream_id", "id = 08; stream_id"), "line 12, column"),
         (fields("uint8_t trace;"), "line 12, column 71: 'trace' is a keyword"),

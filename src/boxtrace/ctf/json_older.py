@@ -37,6 +37,8 @@ def modern_field(source: JsonObject) -> JsonObject:
     changed: dict[str, Any] = {}
     if (kind := str(source.get("type"))) in _KINDS:
         changed["type"] = _KINDS[kind]
+    if "member-field-classes" in source and "member-classes" not in source:
+        changed["member-classes"] = source["member-field-classes"]
     for name in _LOCATIONS:
         if isinstance(path := source.get(name), list):
             absolute = bool(path) and str(path[0]) in _ORIGINS

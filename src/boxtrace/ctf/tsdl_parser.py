@@ -22,6 +22,8 @@ __all__ = ["parse_tsdl"]
 
 _SIGNATURE = re.compile(r"/\*\s*CTF\s+([0-9]+\.[0-9]+)")
 """What a text begins with; one without is read, too."""
+_EXPECTED = {"IDENT": "a name", "NUMBER": "a number", "STRING": "a text"}
+_MOST_EXPECTED = 4
 
 
 @cache
@@ -63,7 +65,11 @@ def _parse(text: str) -> Tree[Token]:
 def _unexpected(error: UnexpectedInput) -> str:
     token = getattr(error, "token", None)
     found = getattr(error, "char", None) if token is None else token.value
-    return "the text ends too early" if not found else f"unexpected {found!r}"
+    what = "the text ends too early" if not found else f"unexpected {found!r}"
+    names = getattr(error, "expected", None) or getattr(error, "allowed", None) or ()
+    signs = {terminal.name: repr(terminal.pattern.value) for terminal in _grammar().terminals}
+    expected = sorted(_EXPECTED.get(name, signs[name]) for name in names if name in signs)
+    return f"{what}, expected {' or '.join(expected)}" if 0 < len(expected) <= _MOST_EXPECTED else what
 
 
 def _trace(builder: Builder) -> TraceClass:

@@ -141,6 +141,13 @@ def parse(*fragments: object) -> TraceClass:
     return parse_json("".join(f"\x1e{json.dumps(fragment)}\n" for fragment in fragments))
 
 
+def test_members_of_older_candidates() -> None:
+    fields = {"type": "structure", "member-field-classes": [{"name": "a", "field-class": U8}]}
+    last = {"type": "event-record-class", "payload-field-class": fields}
+    found = parse(PREAMBLE, {"type": "data-stream-class"}, last).streams[0].events[0].fields
+    assert found is not None and [member.name for member in found.members] == ["a"]
+
+
 def test_environment_without_entries() -> None:
     assert parse(PREAMBLE, {"type": "trace-class", "environment": None}).environment == {}
 
