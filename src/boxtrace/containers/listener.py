@@ -21,6 +21,8 @@ __all__ = ["DaemonListener"]
 _FIRST_RETRY_SECONDS = 0.25
 """A daemon that has just started answers soon."""
 _RETRY_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 0.25
+"""How long what has just happened may take to come from a daemon that cannot be asked for it afterwards."""
 
 _Stream: TypeAlias = EngineEvents | ContainerdEvents
 
@@ -80,6 +82,8 @@ class DaemonListener:
         with self._lock:
             stream = self._stream
         if stream is not None:
+            if isinstance(stream, ContainerdEvents):
+                time.sleep(_LAST_WORDS_SECONDS)
             stream.close()
 
     def _follow(self) -> bool:

@@ -118,15 +118,17 @@ class Selector:
             if stale:
                 self.set_control()
 
-    def account(self, accounting: Accounting) -> None:
-        """Count the events of these namespaces and cgroups apart from now on."""
+    def account(self, accounting: Accounting, *, more: bool = False) -> None:
+        """Count the events of these namespaces and cgroups apart from now on.
+
+        :param more: beside those that are counted apart already, else in their place.
+        """
         with self._lock:
             if accounting.cgroups:
                 self._attach("cgroup_attach_task")
-            self._accounted = {
-                "pid_namespaces": {int(number): account for number, account in accounting.pid_namespaces.items()},
-                "cgroups": {int(number): account for number, account in accounting.cgroups.items()},
-            }
+            for name, numbers in (("pid_namespaces", accounting.pid_namespaces), ("cgroups", accounting.cgroups)):
+                added = {int(number): account for number, account in numbers.items()}
+                self._accounted[name] = {**self._accounted[name], **added} if more else added
             self._write_members()
             self.set_control()
 

@@ -92,15 +92,18 @@ class Accounts:
         return (*counted, ContainerCount(None, *totals[0]))
 
 
-def announce_containers(emitter: Emitter, containers: Sequence[Container], wanted: Callable[[Container], bool]) -> None:
+def announce_containers(
+    emitter: Emitter, containers: Sequence[Container], wanted: Callable[[Container], bool], *, first: int = 1
+) -> None:
     """Record what the context ``container`` shows for each of these; nothing if that context is not recorded.
 
-    :param containers: in the order of their accounts, from 1 on.
+    :param containers: in the order of their accounts.
     :param wanted: which of them the trace may tell of.
+    :param first: account of the first of them.
     """
     if CONTAINER_METADATA.name not in emitter:
         return
-    for number, container in enumerate(containers, start=1):
+    for number, container in enumerate(containers, start=first):
         if not wanted(container):
             continue
         emitter.emit(

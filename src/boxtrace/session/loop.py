@@ -99,6 +99,8 @@ class RecordingLoop:
         self.commands: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {}
         """What else is answered to those who ask through the control socket."""
         self.newborns: Newborns | None = None
+        self.regularly: Callable[[], None] = lambda: None
+        """Called whenever quiet CPUs' buffers are flushed."""
         self._dump_wanted = False
         self._snapshots: list[Path] = []
         self._snapshot_wanted = False
@@ -254,6 +256,7 @@ class RecordingLoop:
             if now >= next_flush:
                 for channel in self._channels if self._writer is not None else ():
                     channel.flush()
+                self.regularly()
                 next_flush = now + self._flush_seconds
             if self._observer is not None and now >= next_look:
                 self._observer(self._status(now))

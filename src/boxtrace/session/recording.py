@@ -18,7 +18,7 @@ from boxtrace.errors import OutputError
 from boxtrace.kernel.capabilities import require_recording
 from boxtrace.kernel.contexts import context_layout
 from boxtrace.kernel.emitter import Emitter
-from boxtrace.kernel.selection import Newborn
+from boxtrace.kernel.selection import Accounting, Newborn
 from boxtrace.kernel.statedump.dump import StateDump
 from boxtrace.session.accounts import announce_containers
 from boxtrace.session.arrivals import Arrivals
@@ -29,6 +29,7 @@ from boxtrace.session.container_stream import ContainerStream
 from boxtrace.session.control import ControlSocket
 from boxtrace.session.dumping import StateDumper
 from boxtrace.session.hints import BirthHints
+from boxtrace.session.latecomers import Latecomers
 from boxtrace.session.left_out import count_left_out, with_losses
 from boxtrace.session.limiting import Limiting
 from boxtrace.session.loading import load_channels
@@ -302,6 +303,10 @@ class _Recording:
             around = [item.init_pid for item in self._scene.targets.containers or known if item.init_pid is not None]
             first_processes = filter(None, self._scene.first_processes.values())
             self._user.start([*around, *self._options.pids, *first_processes], self._warn)
+        if not self._tracking.targets.selection.newborn:
+            hierarchy = self._tracking.targets.hierarchy
+            latecomers = Latecomers(self._channels, hierarchy, known, self._containers, self._welcome)
+            self._loop.regularly = latecomers.look
         if self._command is not None:
             self._loop.start_command(self._command)
         self._started()
@@ -320,10 +325,21 @@ class _Recording:
         for channel in self._channels:
             channel.accounts.containers = accounted
             channel.programs.selector.account(accounting)
+        self._watch_accounted(accounting, accounted)
+        return accounted
+
+    def _watch_accounted(self, accounting: Accounting, accounted: Sequence[Container]) -> None:
         for container in accounted:
             if container.init_pid is not None and container.pid_ns in accounting.pid_namespaces:
                 self._loop.watch(container.init_pid, container.name, pid_ns=container.pid_ns, ends=False)
-        return accounted
+
+    def _welcome(self, accounting: Accounting, accounted: Sequence[Container]) -> None:
+        """Follow and announce containers that have got an account later."""
+        self._watch_accounted(accounting, accounted)
+        first = len(self._accounted) + 1
+        self._accounted = (*self._accounted, *accounted)
+        if self._dumper is not None or self._dump is None:
+            announce_containers(self._emitter, accounted, self._tracking.targets.cover, first=first)
 
     def _follow_containers(self, known: Sequence[Container], since: float) -> None:
         """Keep the names of these containers in the trace, and of those that start later."""

@@ -304,17 +304,22 @@ def _place(name: str, known: Sequence[Container]) -> InContainer:
     )
 
 
-def account_containers(running: Sequence[Container], hierarchy: str) -> tuple[Accounting, tuple[Container, ...]]:
-    """Give each running container an account: number ``i + 1`` for container ``i`` of what is returned."""
+def account_containers(
+    running: Sequence[Container], hierarchy: str, *, beside: Sequence[Container] | None = None, first: int = 1
+) -> tuple[Accounting, tuple[Container, ...]]:
+    """Give each running container an account: number ``first + i`` for container ``i`` of what is returned.
+
+    :param beside: all that run, if others do.
+    """
     namespaces: dict[NamespaceInum, int] = {}
     cgroups: dict[CgroupId, int] = {}
     accounted: list[Container] = []
-    for container in running[:_MAX_ACCOUNTS]:
+    for container in running[: max(0, _MAX_ACCOUNTS - first + 1)]:
         cgroup = _cgroup_id(container, hierarchy)
-        if container.pid_ns is not None and owns_pid_ns(container, running):
-            namespaces[container.pid_ns] = len(accounted) + 1
+        if container.pid_ns is not None and owns_pid_ns(container, running if beside is None else beside):
+            namespaces[container.pid_ns] = len(accounted) + first
         elif cgroup is not None:
-            cgroups[cgroup] = len(accounted) + 1
+            cgroups[cgroup] = len(accounted) + first
         else:
             continue
         accounted.append(container)

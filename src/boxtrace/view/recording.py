@@ -75,7 +75,7 @@ class StatusLine:
 
 
 def _container_line(count: ContainerCount, width: int) -> str:
-    name = "(not in a container)" if count.container is None else count.container.name
+    name = EVERYTHING_ELSE if count.container is None else count.container.name
     lost = f", {count.discarded:,} lost" if count.discarded else ""
     return f"  {name:{width}}  {count.recorded:>12,} events{lost}"
 
