@@ -263,7 +263,8 @@ class _Types:
             case Unary():
                 kind = self._check(node.operand)
                 if kind is Type.TEXT or (kind is Type.FLOAT and node.operator == "~"):
-                    raise self._error(f"'{node.operator}' of {kind.value}", node)
+                    numbers = "whole numbers" if node.operator == "~" else "numbers"
+                    raise self._error(f"'{node.operator}' works on {numbers}, and this is {kind.value}", node)
             case Logical():
                 for term in node.terms:
                     self.check_truth(term)

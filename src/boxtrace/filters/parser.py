@@ -165,7 +165,7 @@ class _Parser:
     def _index(self) -> int:
         token = self._token
         if token.kind is not TokenKind.INTEGER:
-            raise self._unexpected("a constant index, 0 or more")
+            raise self._unexpected("a constant index (0 or more)")
         self._advance()
         assert isinstance(token.value, int)
         if token.value < 0:

@@ -12,7 +12,7 @@ from boxtrace.filters.syntax import Root
 from boxtrace.kernel.capabilities import exit_has_group_dead
 from boxtrace.kernel.catalogue import build_catalogue
 from boxtrace.kernel.contexts import CONTEXTS, DEFAULT_CONTEXTS, context_layout
-from boxtrace.kernel.filters import FilterPlan, plan_filters
+from boxtrace.kernel.filters import FilterPlan, filter_room, plan_filters
 from boxtrace.kernel.machine import machine_syscalls, machine_tracepoints
 from boxtrace.kernel.selection import FilterRule
 from boxtrace.kernel.structures import kernel_structure
@@ -26,7 +26,7 @@ def preview_filter(expression: str, events: str | None, warn: Callable[[str], No
 
     :param warn: told when the running kernel's own descriptions cannot be read.
     :raises FilterError: for an expression that is none, or means nothing for these events.
-    :raises UsageError: for a pattern that matches no event.
+    :raises UsageError: for a pattern that matches no event, or more code than the kernel's programs have room for.
     :raises CapabilityError: when the events of the kernel cannot be found out.
     """
     named = (str(node.path[0]) for node in field_nodes(Filter(expression).root) if node.root is Root.CONTEXT)
@@ -41,6 +41,7 @@ def preview_filter(expression: str, events: str | None, warn: Callable[[str], No
         exit_has_group_dead=exit_has_group_dead(),
         state_dump=False,
     )
-    programs = _native.BpfObject(files("boxtrace.kernel.bpf").joinpath("programs.bpf.o").read_bytes(), "boxtrace")
+    image = files("boxtrace.kernel.bpf").joinpath("programs.bpf.o").read_bytes()
+    programs = _native.BpfObject(image, "boxtrace")
     scratch = {member: offset for member, (offset, _) in programs.struct_fields("bt_scratch").items()}
-    return plan_filters(catalogue, contexts, [FilterRule(events or "*", expression)], scratch)
+    return plan_filters(catalogue, contexts, [FilterRule(events or "*", expression)], scratch, room=filter_room(image))

@@ -26,17 +26,19 @@ from boxtrace.filters.inputs import InputLayout, packed
 from boxtrace.filters.unparse import unparse
 from boxtrace.kernel.catalogue import Catalogue, SyscallEvents
 from boxtrace.kernel.contexts import CONTEXTS, DEFAULT_CONTEXTS, ContextLayout
-from boxtrace.kernel.patch import put_code
+from boxtrace.kernel.patch import code_room, put_code
 from boxtrace.kernel.rules import concerns
 from boxtrace.kernel.selection import FilterRule
 from boxtrace.kernel.syscalls.layout import EventLayout
 
-__all__ = ["EventFilter", "FilterPlan", "Kind", "plan_filters", "put_filters"]
+__all__ = ["EventFilter", "FilterPlan", "Kind", "filter_room", "plan_filters", "put_filters"]
 
 _REJECT: Final = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
 _LIVE: Final = frozenset({"procname", "ppid"})
 """Those of the default contexts that the programs read afresh for each event."""
 _STRING_ROOM: Final = 4096
+_INSTRUCTION: Final = 8
+"""Bytes of one."""
 _OF_TASKS: Final = frozenset(
     f"BT_EV_SCHED_{name}"
     for name in ("SWITCH", "WAKING", "WAKEUP", "WAKEUP_NEW", "MIGRATE_TASK", "PROCESS_EXIT", "PROCESS_FREE")
@@ -156,6 +158,7 @@ def plan_filters(
     rules: Sequence[FilterRule],
     scratch: Mapping[str, int],
     *,
+    room: int,
     preconditions: int = 0,
 ) -> FilterPlan:
     """Compile the filters of all events that a rule is for. Other events are recorded as they come.
@@ -164,9 +167,11 @@ def plan_filters(
     state dump, and events that belong to others, are not filtered.
 
     :param scratch: offsets in ``struct bt_scratch``.
+    :param room: how many instructions there is room for, for the filters of events of one kind.
     :param preconditions: how many different ones there may be; events beyond have none.
     :raises FilterError: for an expression that is none, or means nothing for any of its events.
-    :raises UsageError: for a rule without events, an event with two rules, a context that is not recorded.
+    :raises UsageError: for a rule without events, an event with two rules, a context that is not recorded, and for more
+        code than there is room for.
     """
     known = {name: offset for name, offset in contexts.offsets.items() if name in DEFAULT_CONTEXTS}
     lasting = {name: offset for name, offset in known.items() if name not in _LIVE}
@@ -181,15 +186,14 @@ def plan_filters(
         events = [event for event in catalogue.classes if concerns(rule.events, event.name, kernel_names.get(event.id))]
         if not events:
             raise UsageError(f"no event that is recorded matches {rule.events!r}, which a filter is for")
-        bindings = _bind(wanted, events)
-        for event in events:
+        for event, binding in _bind(wanted, events):
             if event.id in found:
                 raise UsageError(f"{event.name} has two filters, the second is {rule.expression!r}")
             kind, layout = inputs.get(event.id, (Kind.CONTEXTS, InputLayout(known)))
-            binding = bindings.get(event.id)
             if binding is not None:
                 used |= _contexts(binding)
             compiled = None if binding is None else compile_filter(binding, layout)
+            _check_room(0 if compiled is None else compiled.size, room)
             precondition = None
             if binding is not None and event.id in system_calls:
                 precondition = compile_filter(binding, InputLayout(lasting))
@@ -197,26 +201,45 @@ def plan_filters(
     missing = sorted(used - contexts.offsets.keys())
     if missing:
         raise UsageError(f"a filter uses $ctx.{missing[0]}, which is not recorded", hint=f"--context {missing[0]}")
-    return _plan(tuple(found.values()), system_calls, preconditions, live=not used.isdisjoint(_LIVE))
+    plan = _plan(tuple(found.values()), system_calls, preconditions, live=not used.isdisjoint(_LIVE))
+    _check_room(max((len(code) // _INSTRUCTION for code in plan.code.values()), default=0), room)
+    return plan
 
 
-def _bind(wanted: Filter, events: Iterable[EventClass]) -> dict[int, Binding]:
-    """Return what the filter means for each event, by id, leaving out those for which it means nothing.
+def filter_room(image: bytes) -> int:
+    """Return how many instructions an object file of the BPF programs has room for, for the filters of one kind."""
+    return min(code_room(image, f"filter_code_{kind.name.lower()}") for kind in Kind)
 
-    :raises FilterError: if it means nothing for any.
+
+def _check_room(size: int, room: int) -> None:
+    if size > room:
+        raise UsageError(
+            f"the filters take {size} instructions, more than {room}",
+            hint="a shorter expression or fewer events; boxtrace view --filter takes longer ones",
+        )
+
+
+def _bind(wanted: Filter, events: Iterable[EventClass]) -> Iterator[tuple[EventClass, Binding | None]]:
+    """Yield what the filter means for each event, None for those for which it means nothing.
+
+    One after the other: a long expression is refused when it is compiled for the first event, not after all.
+
+    :raises FilterError: at the end, if it means nothing for any.
     """
-    bindings: dict[int, Binding] = {}
+    bound = False
     errors: list[FilterError] = []
     members = StructField(members=tuple(Member(name, field) for name, field in CONTEXTS.items()))
     for event in events:
         scopes = EventScopes(event.name, event.fields, ((Scope.EVENT_COMMON_CONTEXT, members),))
+        binding = None
         try:
-            bindings[event.id] = wanted.bind(scopes)
+            binding = wanted.bind(scopes)
         except FilterError as error:
             errors.append(error)
-    if not bindings:
+        bound = bound or binding is not None
+        yield event, binding
+    if not bound:
         raise max(errors, key=lambda error: (not isinstance(error, UnknownFieldError), error.position))
-    return bindings
 
 
 def _contexts(binding: Binding) -> set[str]:

@@ -272,12 +272,13 @@ class ProgramImage:
 
     def _put_filters(self) -> FilterPlan:
         """Open the object anew, with the filters' code in it."""
-        from boxtrace.kernel.filters import plan_filters, put_filters
+        from boxtrace.kernel.filters import filter_room, plan_filters, put_filters
 
         config = self.config
         offsets = self.struct_offsets("bt_scratch")
         most = dict(self.bpf.enum_values("bt_limit"))["BT_PRECONDITIONS"]
-        plan = plan_filters(config.catalogue, config.contexts, config.filters, offsets, preconditions=most)
+        room = filter_room(self._bytes)
+        plan = plan_filters(config.catalogue, config.contexts, config.filters, offsets, room=room, preconditions=most)
         self._bytes = put_filters(self._bytes, plan)
         self.bpf = _native.BpfObject(self._bytes, "boxtrace")
         return plan

@@ -33,6 +33,17 @@ def pack_code(*code: tuple[int, int, int, int, int]) -> bytes:
     return b"".join(_INSN.pack(op, source << 4 | target, offset, value) for op, target, source, offset, value in code)
 
 
+def code_room(image: bytes, name: str) -> int:
+    """Return how many BPF instructions there is room for in place of a function."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    symbols = ELFFile(io.BytesIO(image)).get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    sizes: list[int] = [symbol["st_size"] for symbol in symbols.get_symbol_by_name(name) or ()]
+    return min(sizes) // 8
+
+
 def put_code(image: bytes, codes: Mapping[str, bytes], what: str) -> bytes:
     """Return an object file with code in place of that of functions; a function of several files is replaced in each.
 
