@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -161,3 +163,24 @@ def test_found_while_recording(short_lived: Any, tmp_path: Path) -> None:
         short_lived(f"{OURS}-web-2")
         recorded = recorder.stop()
     check_newborns(recorded, [f"{OURS}-late-1"], PROGRAM)
+
+
+def test_another_question_does_not_forget_who_was_born(demo_container: Any, tmp_path: Path) -> None:
+    """What is asked besides ``--new-containers`` changes: the containers that were new are still there."""
+    events = ("-e", "syscall_entry_execve", "--no-state-dump", "--context", "pid_ns,pid")
+    script = "trap 'exec /bin/usleep 7' USR1; while :; do usleep 1000; done"
+    with Recorder(tmp_path / "trace", "--new-containers", *events) as recorder:
+        born = demo_container(f"{OURS}-born", "sh", "-c", script)
+        until(lambda: usr1_is_caught(born.init_pid))
+        user = Path(f"/proc/{born.init_pid}").stat().st_uid
+        ask_recording("track", recorder.process.pid, kind="uid", values=[str(user)])
+        os.kill(born.init_pid, signal.SIGUSR1)
+        assert born.wait() == 0
+        recorded = recorder.stop()
+    own = [event for event in recorded.named("syscall_entry_execve") if event.context["pid"] == born.init_pid]
+    assert [event["args"] for event in own][-1] == ["/bin/usleep", "7"]
+
+
+def usr1_is_caught(pid: int) -> bool:
+    caught = re.search(r"^SigCgt:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) & 1 << signal.SIGUSR1 - 1)

@@ -37,6 +37,7 @@ class Selection:
     :param watched: cgroups of any hierarchy whose own events are wanted, and those of cgroups below them: number of the
         hierarchy (0 for version 2) and id. No task is selected by them.
     :param newborn: what becomes of containers that start later.
+    :param any_newborn: they are wanted whoever they are: those that were included as newborns remain so.
     :param command: a command and its descendants are recorded whatever else is said.
     """
 
@@ -48,6 +49,7 @@ class Selection:
     follow: bool = False
     command: bool = False
     newborn: Newborn = Newborn.NOTHING
+    any_newborn: bool = False
     watched: frozenset[tuple[int, CgroupId]] = frozenset()
 
     def __bool__(self) -> bool:

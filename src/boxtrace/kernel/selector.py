@@ -61,6 +61,7 @@ class Selector:
         self._control: dict[str, int] = {}
         self._selection = Selection()
         self._selected: dict[str, dict[int, bool | None]] = {name: {} for name in _KEYS}
+        self._newborns: dict[str, set[int]] = {name: set() for name in _KEYS}
         self._accounted: dict[str, dict[int, int]] = {name: {} for name in _KEYS}
         self._members: dict[_MarkedAt, bytes] = {}
         self._commands: set[int] = set()
@@ -103,10 +104,11 @@ class Selector:
             self._watch_cgroups(before.watched, selection.watched)
             stale = self._write_ids(before.ids, selection.ids)
             self._selection = selection
-            self._selected = {
-                "pid_namespaces": {int(number): said for number, said in selection.pid_namespaces.items()},
-                "cgroups": {int(number): said for number, said in selection.cgroups.items()},
-            }
+            self._selected = {name: {} for name in _KEYS}
+            for name, newborns in self._newborns.items() if selection.any_newborn else ():
+                self._selected[name] |= dict.fromkeys(newborns, True)
+            self._selected["pid_namespaces"] |= {int(each): said for each, said in selection.pid_namespaces.items()}
+            self._selected["cgroups"] |= {int(each): said for each, said in selection.cgroups.items()}
             self._write_members()
             self.set_control(
                 trackers=self._asked(selection),
@@ -137,6 +139,7 @@ class Selector:
         with self._lock:
             self._selected["pid_namespaces"].pop(inum, None)
             self._accounted["pid_namespaces"].pop(inum, None)
+            self._newborns["pid_namespaces"].discard(inum)
             self._members.pop(("pid_namespaces", struct.pack("<I", inum)), None)
 
     def verdict(self, inum: NamespaceInum) -> bool | None:
@@ -164,7 +167,7 @@ class Selector:
             value = self._member(included, account, init)
             self._update(table, key, value)
             self._members[name, key] = value
-            self._selected[name][number] = included
+            self._say(name, number, included)
             if account:
                 self._accounted[name][number] = account
             self.set_control()
@@ -177,8 +180,16 @@ class Selector:
         with self._lock:
             self._update(self._image.map_fd(name), key, value)  # what was said of another with its number is void
             self._members[name, key] = value
-            self._selected[name][number] = included
+            self._say(name, number, included)
             self.set_control()
+
+    def _say(self, name: str, number: int, included: bool | None) -> None:
+        """Keep what is said of a newborn."""
+        self._selected[name][number] = included
+        if included:
+            self._newborns[name].add(number)
+        else:
+            self._newborns[name].discard(number)
 
     def mark_command(self, pid: int) -> None:
         """Record this process and its descendants whatever is selected."""

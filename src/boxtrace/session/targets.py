@@ -217,6 +217,7 @@ def select_targets(
         follow=follow,
         command=command,
         newborn=newborn_policy(rules),
+        any_newborn=rules.new,
         watched=_watched(chosen),
     )
     return Targets(selection, hierarchy, index, chosen, rules)
