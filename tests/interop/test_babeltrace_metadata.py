@@ -131,6 +131,7 @@ EDITS = {
     "major twice": ("major = 1;", "major = 1; major = 1;", b"\0\1"),
     "major in quotes": ("major = 1", 'major = "1"', b"\0\1"),
     "major beyond 64 bits": ("major = 1", "major = 23452397856348975623897562893746589", b"\0\1"),
+    "major of ten thousand digits": ("major = 1", "major = 1" + "0" * 9999, b"\0\1"),
     "major that goes on": ("major = 1", "major = 1x", b"\0\1"),
     "minor 9": ("minor = 8", "minor = 9", b"\0\1"),
     "UUID is a number": ("major = 1;", "major = 1; uuid = 3;", b"\0\1"),

@@ -13,6 +13,8 @@ __all__ = ["parse_boolean", "parse_byte_order", "parse_float", "parse_integer", 
 _ATTRIBUTE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*\Z", re.DOTALL)
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _NUMBER = re.compile(r"\s*([+-]?)\s*(0[xX][0-9a-fA-F]+|0[bB][01]+|0[0-7]*|[1-9][0-9]*)[uUlL]*\s*\Z")
+_MOST_DIGITS = 80
+"""No number of 64 bits needs more in any base."""
 _BASES = {
     DisplayBase.BINARY: "2 b binary",
     DisplayBase.OCTAL: "8 o oct octal",
@@ -52,9 +54,8 @@ def parse_number(text: str) -> int:
         raise ValueError(f"{text.strip()!r} is not an integer")
     sign, digits = match.groups()
     octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
-    value = int(digits, 8 if octal else 0)
-    if value >= 1 << 64:
-        raise ValueError(f"{text.strip()} does not fit in 64 bits")
+    if len(digits) > _MOST_DIGITS or (value := int(digits, 8 if octal else 0)) >= 1 << 64:
+        raise ValueError(f"{text.strip()[:_MOST_DIGITS]} does not fit in 64 bits")
     return -value if sign == "-" else value
 
 

@@ -65,7 +65,7 @@ def _parse(text: str) -> Tree[Token]:
 def _unexpected(error: UnexpectedInput) -> str:
     token = getattr(error, "token", None)
     found = getattr(error, "char", None) if token is None else token.value
-    what = "the text ends too early" if not found else f"unexpected {found!r}"
+    what = "the text ends too early" if not found else f"unexpected {found[:60]!r}"
     names = getattr(error, "expected", None) or getattr(error, "allowed", None) or ()
     signs = {terminal.name: repr(terminal.pattern.value) for terminal in _grammar().terminals}
     expected = sorted(_EXPECTED.get(name, signs[name]) for name in names if name in signs)
