@@ -400,6 +400,8 @@ def test_what_is_read_here(tmp_path: Path, case: str) -> None:
         (fields('integer { size = "8"; } a;'), "line 12, column 63"),
         (edited("id = 0; stream_id", "id = 08; stream_id"), "line 12, column"),
         (fields("uint8_t trace;"), "line 12, column 71: 'trace' is a keyword"),
+        (fields("uint8_t a[n];"), "line 12, column 1: event e fields: 'n' names no field that comes before"),
+        (CLOCKED.replace("CLOCK", ""), "line 8, column 1: stream 0: clock c is not declared"),
         (fields("struct q a;"), "line 12, column 63: struct q is not declared"),
     ],
 )

@@ -163,6 +163,7 @@ class Builder:
             packet_context=_root_struct(types, "packet.context", block),
             event_header=_root_struct(types, "event.header", block),
             event_context=_root_struct(types, "event.context", block),
+            place=_token(block),
         )
 
     def _event(self, block: Tree[Token], values: dict[str, Value], types: dict[str, DeclaredType]) -> None:
@@ -178,6 +179,7 @@ class Builder:
                 fields=_root_struct(types, "fields", block),
                 loglevel=_checked(lambda: natural_of(values, "loglevel"), block) if "loglevel" in values else None,
                 uri=_checked(lambda: text_of(values, "model.emf.uri"), block),
+                place=_token(block),
             )
         )
 

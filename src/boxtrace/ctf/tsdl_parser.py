@@ -83,7 +83,7 @@ def _trace(builder: Builder) -> TraceClass:
         if number is None:
             number = next(iter(builder.streams)) if len(builder.streams) == 1 else 0
         if number not in by_stream:
-            raise TsdlError(f"event {event.name}: stream {number} is not declared", None)
+            raise TsdlError(f"event {event.name}: stream {number} is not declared", event.place)
         by_stream[number].append(event)
     header: Roots = {Scope.PACKET_HEADER: builder.packet_header}
     trace = TraceClass(
@@ -101,11 +101,13 @@ def _trace(builder: Builder) -> TraceClass:
     return trace
 
 
-def _resolved(what: str, scope: Scope, roots: Roots, clocks: Sequence[str] = ()) -> StructField | None:
+def _resolved(
+    what: str, scope: Scope, roots: Roots, place: Token | None = None, clocks: Sequence[str] = ()
+) -> StructField | None:
     try:
         return resolve(scope, roots, clocks)
     except ValueError as error:
-        raise TsdlError(f"{what}: {error}", None) from error
+        raise TsdlError(f"{what}: {error}", place) from error
 
 
 def _stream(builder: Builder, stream: DeclaredStream, events: list[DeclaredEvent]) -> StreamClass:
@@ -117,18 +119,18 @@ def _stream(builder: Builder, stream: DeclaredStream, events: list[DeclaredEvent
     }
     what = f"stream {stream.id}"
     known = [clock.name for clock in builder.clocks]
-    packet_context = _resolved(f"{what} packet.context", Scope.PACKET_CONTEXT, roots, known)
-    event_header = _resolved(f"{what} event.header", Scope.EVENT_HEADER, roots, known)
-    event_context = _resolved(f"{what} event.context", Scope.EVENT_COMMON_CONTEXT, roots)
+    packet_context = _resolved(f"{what} packet.context", Scope.PACKET_CONTEXT, roots, stream.place, known)
+    event_header = _resolved(f"{what} event.header", Scope.EVENT_HEADER, roots, stream.place, known)
+    event_context = _resolved(f"{what} event.context", Scope.EVENT_COMMON_CONTEXT, roots, stream.place)
     clocks = {name for root in (packet_context, event_header) for name in _clocks(root)}
     if unknown := clocks.difference(known):
-        raise TsdlError(f"{what}: clock {min(unknown)} is not declared", None)
+        raise TsdlError(f"{what}: clock {min(unknown)} is not declared", stream.place)
     if len(clocks) > 1:
-        raise TsdlError(f"{what}: its time stamps are of several clocks: {', '.join(sorted(clocks))}", None)
+        raise TsdlError(f"{what}: its time stamps are of several clocks: {', '.join(sorted(clocks))}", stream.place)
     classes: dict[int, EventClass] = {}
     for event in events:
         if event.id in classes:
-            raise TsdlError(f"{what}: event id {event.id} is declared twice", None)
+            raise TsdlError(f"{what}: event id {event.id} is declared twice", event.place)
         classes[event.id] = _event(event, stream.id, roots)
     return StreamClass(
         id=stream.id,
@@ -150,8 +152,8 @@ def _event(event: DeclaredEvent, stream_id: int, stream_roots: Roots) -> EventCl
     return EventClass(
         id=event.id,
         name=event.name,
-        context=_resolved(f"{what} context", Scope.EVENT_SPECIFIC_CONTEXT, roots),
-        fields=_resolved(f"{what} fields", Scope.EVENT_PAYLOAD, roots),
+        context=_resolved(f"{what} context", Scope.EVENT_SPECIFIC_CONTEXT, roots, event.place),
+        fields=_resolved(f"{what} fields", Scope.EVENT_PAYLOAD, roots, event.place),
         stream_id=stream_id,
         loglevel=event.loglevel,
         uri=event.uri,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from lark import Token
+
 from boxtrace.ctf.fields import FloatField, IntegerField, StringField
 
 __all__ = [
@@ -65,6 +67,8 @@ class DeclaredStream:
     packet_context: DeclaredStruct | None = None
     event_header: DeclaredStruct | None = None
     event_context: DeclaredStruct | None = None
+    place: Token | None = None
+    """Where the block begins."""
 
 
 @dataclass(slots=True)
@@ -78,6 +82,8 @@ class DeclaredEvent:
     fields: DeclaredStruct | None = None
     loglevel: int | None = None
     uri: str | None = None
+    place: Token | None = None
+    """Where the block begins."""
 
 
 @dataclass(slots=True)
