@@ -18,6 +18,7 @@ from support.filter_expressions import (
     EVENT,
     ORDER,
     PAYLOAD,
+    ROOM,
     SECOND,
     SIZE,
     STREAM,
@@ -30,7 +31,7 @@ from support.filter_expressions import (
 )
 
 SCOPES = EventScopes.of(STREAM, EVENT)
-LAYOUT = InputLayout(contexts=packed(CONTEXTS), payload=packed(PAYLOAD))
+LAYOUT = InputLayout(contexts=packed(CONTEXTS), payload=packed(PAYLOAD), rooms={"path": ROOM})
 
 
 @settings(max_examples=600, deadline=None)
@@ -86,6 +87,8 @@ EDGES = [
     ("mode == -3 && mode < 0", {"mode": -3}, True),
     ("state < 0 && ~state == 0 && -state == 1", {"state": (1 << 64) - 1}, True),
     ("deep.list[2] == 0xffffffff && deep.list[0x2] > 0", {"deep2": 0xFFFFFFFF}, True),
+    ("path == '*b' && path == 'a*b' && path < 'ac' && path != comm", {"path": b"ab", "comm": b"aba"}, True),
+    ("path == 'aaaaaaaaaaaaaaaa*' || path > 'aaaaaaaaaaaaaaa'", {"path": b"a" * 15}, False),
     ("short <= comm", {"short": b"ababa", "comm": b"abab"}, False),
 ]
 
@@ -113,4 +116,4 @@ def test_the_most_code_that_a_filter_can_have_is_taken_by_the_kernel() -> None:
 def test_the_fields_lie_where_the_test_puts_them() -> None:
     assert isinstance(EVENT.fields, StructField)
     assert packed(CONTEXTS) == {"pid_ns": 0, "tid": 4, "procname": 8}
-    assert list(packed(PAYLOAD).values()) == [0, 8, 16, 20, 24, 26, 28, 29, 30, 34, 50, 55, 56, 64]
+    assert list(packed(PAYLOAD).values()) == [0, 8, 16, 20, 24, 26, 28, 29, 30, 34, 50, 55, 56, 64, 78]

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from boxtrace.ctf.fields import ArrayField, EnumMapping, IntegerField, StaticStringField
+from boxtrace.ctf.fields import ArrayField, EnumMapping, IntegerField, StaticStringField, StringField
 from boxtrace.ctf.model import EventClass, StreamClass
 from boxtrace.ctf.packet import EventRecord
 from support.filter_events import event_record
@@ -35,6 +35,7 @@ PAYLOAD = fields(
     ),
     state=IntegerField(size=64, mappings=(EnumMapping("all", ((0, 2**64 - 1),)),)),
     deep=fields(x=IntegerField(size=16, signed=True), list=ArrayField(element=IntegerField(size=32), length=3)),
+    path=StringField(),
 )
 FORM = struct.Struct("<Ii16s qQiIhHbB2h16s5s bQh3I")
 ORDER = (
@@ -42,7 +43,9 @@ ORDER = (
     *("pair0", "pair1", "comm", "short", "mode", "state", "deep_x", "deep0", "deep1", "deep2"),
 )
 SECOND = 24
-SIZE = 104
+ROOM = 16
+"""Of ``path`` behind all others, in the kernel: its NUL included."""
+SIZE = 120
 EVENT = EventClass(id=0, name="random", fields=PAYLOAD)
 STREAM = StreamClass(event_context=CONTEXTS, events=(EVENT,))
 
@@ -52,7 +55,7 @@ NUMBERS = {
     "deep.list[0]": "deep0", "deep.list[0b1]": "deep1", "deep.list[02]": "deep2",
     **{name: name for name in ("i64", "u64", "i32", "u32", "i16", "u16", "i8", "u8")},
 }  # fmt: skip
-TEXTS = {"$ctx.procname": "procname", "comm": "comm", "short": "short"}
+TEXTS = {"$ctx.procname": "procname", "comm": "comm", "short": "short", "path": "path"}
 LEVELS = ["||", "&&", "== !=", "< <= > >=", "|", "^", "&", "<< >>"]
 LEVEL = {operator: level for level, operators in enumerate(LEVELS) for operator in operators.split()}
 
@@ -97,7 +100,7 @@ def evaluate(expression: Random, values: dict[str, Any]) -> bool:
 _POWERS = [sign * 2**bits for bits in (7, 8, 15, 16, 31, 32, 63) for sign in (1, -1)]
 _EDGES = sorted({0, 1, 2, 5, 63, 64} | {power + by for power in _POWERS for by in (-1, 0, 1)})
 integers = st.one_of(st.sampled_from(_EDGES), st.integers(-3, 70), st.integers(-(2**63), 2**63 - 1)).map(signed)
-characters = st.text("ab*\\é", max_size=5)
+characters = st.text("ab*\\é\"'", max_size=5)
 names = st.one_of(characters, st.text("ab", min_size=14, max_size=16)).map(lambda text: text.encode()[:16])
 
 
@@ -105,12 +108,22 @@ names = st.one_of(characters, st.text("ab", min_size=14, max_size=16)).map(lambd
 def literals(draw: st.DrawFn) -> Random:
     value = draw(integers)
     bits = value % 2**64
-    form = draw(st.sampled_from(["{}", "0x{:x}", "0X{:X}ull", "0{:o}", "0b{:b}", "{}u"])).format(bits)
+    form = draw(st.sampled_from(["{}", "0x{:x}", "0X{:X}ull", "0{:o}", "0b{:b}", "{}u", "{}LL", "0{:o}ul"])).format(
+        bits
+    )
     return Random(form, str(value))
 
 
-def _quoted(text: str) -> str:
-    return "".join("\\" + char if char in '\\*"' else char for char in text)
+def _escaped(draw: st.DrawFn, char: str) -> str:
+    if char == "a" and draw(st.integers(0, 7)) == 0:
+        return draw(st.sampled_from(["\\x61", "\\141"]))
+    return "\\" + char if char in "\\*\"'" else char
+
+
+def _quoted(draw: st.DrawFn, *pieces: str) -> str:
+    """Text in quotes, with anything between the pieces."""
+    quote = draw(st.sampled_from("\"'"))
+    return quote + "*".join("".join(_escaped(draw, char) for char in piece) for piece in pieces) + quote
 
 
 @st.composite
@@ -122,10 +135,10 @@ def text_comparisons(draw: st.DrawFn) -> Random:
         other, python = draw(st.sampled_from(sorted(TEXTS.items())))
     elif kind == 1 or operator not in ("==", "!="):
         plain = draw(names).decode("utf-8", "ignore")
-        other, python = f'"{_quoted(plain)}"', repr(plain.encode())
+        other, python = _quoted(draw, plain), repr(plain.encode())
     else:
         pieces = draw(st.lists(st.text("ab*\\é", max_size=3), min_size=2, max_size=4))
-        other = '"' + "*".join(map(_quoted, pieces)) + '"'
+        other = _quoted(draw, *pieces)
         pattern = b".*".join(re.escape(piece.encode()) for piece in pieces)
         python = f"int(like({name}, {pattern!r}) == {operator == '=='})"
         return Random(f"{field} {operator} {other}", python, LEVEL[operator])
@@ -149,12 +162,16 @@ def unary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
     return Random(operator + _wrapped(draw, operand, len(LEVELS)), python)
 
 
+_gaps = st.sampled_from([" "] * 6 + ["", "\n\t", " /* a */ ", ' // b && "\n'])
+
+
 @st.composite
 def binary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
     operator = draw(st.sampled_from(sorted(LEVEL)))
     left, right = draw(inner), draw(inner)
     level = LEVEL[operator]
-    text = f"{_wrapped(draw, left, level)} {operator} {_wrapped(draw, right, level + 1)}"
+    before, behind = draw(_gaps), draw(_gaps)
+    text = f"{_wrapped(draw, left, level)}{before}{operator}{behind}{_wrapped(draw, right, level + 1)}"
     if operator in ("&&", "||"):
         python = f"int(bool({left.python}) {'and' if operator == '&&' else 'or'} bool({right.python}))"
     elif operator in ("<<", ">>"):
@@ -186,6 +203,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         values[f"u{bits}"] = draw(_whole(bits, False))
     values["pair0"], values["pair1"] = draw(_whole(16, True)), draw(_whole(16, True))
     values["comm"], values["short"] = draw(names), draw(names)[:5]
+    values["path"] = draw(names)[: ROOM - 1]
     values["mode"], values["state"], values["deep_x"] = (
         draw(_whole(8, True)),
         draw(_whole(64, False)),
@@ -204,7 +222,13 @@ def memory(values: dict[str, Any], *, garbage: bytes = b"ab") -> bytes:
         return (value + b"\0" + garbage * 16)[: room[name]] if ended else value
 
     packed = FORM.pack(*(raw(name, values[name]) for name in ORDER))
+    packed += (values.get("path", b"") + b"\0" + garbage * ROOM)[:ROOM]
     return packed.ljust(SIZE, b"\0")
+
+
+def used(values: dict[str, Any]) -> int:
+    """How many bytes of that are the record."""
+    return FORM.size + len(values.get("path", b"")) + 1
 
 
 def record(values: dict[str, Any]) -> EventRecord:
@@ -214,7 +238,7 @@ def record(values: dict[str, Any]) -> EventRecord:
         value = values[name]
         return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
-    payload = {name: decoded(name) for name in values if not name.startswith(("pair", "deep"))}
+    payload = {"path": ""} | {name: decoded(name) for name in values if not name.startswith(("pair", "deep"))}
     payload["pair"] = [values["pair0"], values["pair1"]]
     payload["deep"] = {"x": values["deep_x"], "list": [values[f"deep{number}"] for number in range(3)]}
     common = {name: payload.pop(name) for name in ("pid_ns", "tid", "procname")}

@@ -9,7 +9,7 @@ from boxtrace.filters import Filter
 from boxtrace.trace import Event
 from boxtrace.trace.decoder import EVER, StreamDecoder
 from boxtrace.trace.filtering import RowFilter
-from support.filter_expressions import EVENT, FORM, STREAM, memory
+from support.filter_expressions import EVENT, STREAM, memory, used
 
 DECODER = StreamDecoder(StreamPlan(STREAM, None, lambda event: lambda name: True, raw_text=True))
 
@@ -21,7 +21,7 @@ def native_verdict(wanted: Filter, values: dict[str, Any]) -> bool:
     merger = CtfEventMerger(Event)
     merger.add_stream([(None, EVENT.name, {})])
     # One packet: offset, content and body in bits, clock, the stream's number.
-    packets = array("q", (0, FORM.size * 8, 0, 0, 0))
+    packets = array("q", (0, used(values) * 8, 0, 0, 0))
     assert native.decode_events(merger, 0, memory(values), packets, *EVER, (), rows) is None
     merger.finish(0)
     events, _ = merger.next(2)
