@@ -11,109 +11,25 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from boxtrace.consumer.ringbuf import RingBuffer
 from boxtrace.consumer.tags import CuttingSink, TagLayout, TagLog
-from boxtrace.containers.model import UNKNOWN_RUNTIME, Container, Namespaces
-from boxtrace.containers.paths import possible_ids
+from boxtrace.containers.model import Container, Namespaces
 from boxtrace.containers.proc import host_pid_ns
 from boxtrace.containers.rules import ContainerRules
-from boxtrace.containers.text import clean, is_safe_id, shorten_id
-from boxtrace.containers.unknown import pid_ns_id
 from boxtrace.kernel.programs import Programs
+from boxtrace.session.candidates import Candidate, Told, Waiting, is_named_by_id
 from boxtrace.session.channel import Channel
 from boxtrace.session.output import TraceWriter
 from boxtrace.units import CgroupId, NamespaceInum, Nanoseconds, Pid
 
-__all__ = ["Candidate", "Newborns", "is_same"]
+__all__ = ["Newborns"]
 
 _RING_BYTES: Final = 1 << 18
-_CLOCK_TICK_NS: Final = 10_000_000
-"""What a runtime's container tells of its start is read from procfs, which counts in ticks."""
-_SETTING_UP_NS: Final = 10_000_000_000
-"""How long the kernel side expects another birth of what is born in the host's root directory."""
-_LEAST_ID: Final = 12
 _SNAPSHOT_NS: Final = 1_000_000_000
 """How long a snapshot waits to be told of who was just born."""
 _ATTEND_SECONDS: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A newborn, as the kernel tells of it.
-
-    :ivar tag: of its records in one channel.
-    :ivar before: tag of what was taken for its birth, and was its runtime's work; 0 if nothing was.
-    :ivar time: of its birth, CLOCK_MONOTONIC in ns.
-    :ivar in_host_root: its root directory was the host's.
-    :ivar start: of its first process, CLOCK_BOOTTIME in ns.
-    :ivar cgroups: names of the directories of its cgroups: of version 2, of version 1.
-    :ivar cgroup: by which it is known, if it shares its pid namespace with the host or another container.
-    """
-
-    tag: int
-    before: int
-    pid: Pid
-    time: Nanoseconds
-    in_host_root: bool
-    start: Nanoseconds
-    namespaces: Namespaces
-    cgroups: tuple[str, str]
-    cgroup: CgroupId | None = None
-
-    @property
-    def is_setting_up(self) -> bool:
-        """Whether what it executes may still be its runtime's work."""
-        return self.in_host_root and time.monotonic_ns() - self.time < _SETTING_UP_NS
-
-    def as_unknown(self, host: NamespaceInum) -> Container:
-        """Return the container that it is if no runtime tells of it: it is named after its cgroup."""
-        if self.cgroup is None:
-            identifier, name = pid_ns_id(self.namespaces.pid), self.cgroups[0]
-        else:
-            identifier, name = f"cgroup-{self.cgroup}", self.cgroups[1] or self.cgroups[0]
-        return Container(
-            runtime=UNKNOWN_RUNTIME,
-            id=identifier,
-            name=shorten_id(clean(name)) or identifier,
-            state="running",
-            init_pid=self.pid,
-            namespaces=self.namespaces,
-            pid_ns_ancestors=self._around(host),
-            birth=self.start,
-        )
-
-    def as_told(self, told: Container, host: NamespaceInum) -> Container:
-        """Return what a runtime told, with what it could not see any more."""
-        if told.namespaces is not None:
-            return told
-        around = self._around(host)
-        return replace(told, init_pid=self.pid, namespaces=self.namespaces, pid_ns_ancestors=around, birth=self.start)
-
-    def _around(self, host: NamespaceInum) -> tuple[NamespaceInum, ...]:
-        return () if self.namespaces.pid == host else (host,)
-
-
-def is_same(candidate: Candidate, container: Container) -> bool:
-    """Tell whether a runtime's container is this newborn: by its first process, or by the cgroup with its id."""
-    if container.namespaces is not None and container.birth is not None:
-        same = container.namespaces.pid == candidate.namespaces.pid
-        if candidate.cgroup is not None:  # others are in that namespace, too
-            same = same and container.init_pid == candidate.pid
-        return same and abs(container.birth - candidate.start) <= _CLOCK_TICK_NS
-    if not is_safe_id(container.id):
-        return False
-    if len(container.id) >= _LEAST_ID and any(container.id in name for name in candidate.cgroups):
-        return True
-    whose = (container.runtime, container.id)
-    return any(whose in possible_ids(name) for name in candidate.cgroups)
-
-
-def _is_named_by_id(container: Container) -> bool:
-    """Tell whether a runtime has no name for it: then another that uses this one may, and tell it later."""
-    return container.id.startswith(container.name)
 
 
 class _Nursery:
@@ -126,7 +42,7 @@ class _Nursery:
         self.log = log
         self._verdicts: dict[int, bool] = {}
         self.ring = RingBuffer(channel.programs.image.map_fd("candidates"), _RING_BYTES)
-        self.waiting: dict[int, Candidate] = {}
+        self.waiting = Waiting()
         self.accounts: dict[int, int] = {}
         """By tag, those of candidates that are decided about; 0 for one that has none."""
 
@@ -150,10 +66,8 @@ class _Nursery:
 
     def is_undecided(self, pid_ns: NamespaceInum) -> bool:
         """Tell whether this is the pid namespace of a candidate that is not decided about."""
-        return any(
-            each.cgroup is None and each.namespaces.pid == pid_ns and self.is_wanted(tag) is None
-            for tag, each in self.waiting.items()
-        )
+        inside = self.waiting.inside(pid_ns)
+        return any(each.cgroup is None and self.is_wanted(each.tag) is None for each in inside)
 
     def read(self) -> Iterable[Candidate]:
         image = self.channel.programs.image
@@ -224,9 +138,10 @@ class Newborns:
         self._dumping = dumping
         self._host = host_pid_ns()
         self._lock = threading.Lock()
-        self._told: dict[tuple[str, str], Container] = {}
+        self._news: list[Container] = []
+        self._told = Told()
         self._known: dict[Container, Container] = {}
-        self._news = True
+        self._said: ContainerRules | None = None
         self._nurseries: list[_Nursery] = []
         for channel in channels:
             self._nurseries.append(_Nursery(channel, _tag_log(channel.programs)))
@@ -250,9 +165,9 @@ class Newborns:
         self._put_sinks(writer)
         self.attend()
         for nursery in self._nurseries:
-            for tag, candidate in nursery.waiting.items():
-                if nursery.is_wanted(tag) is None:
-                    known = self._know(candidate, self._find_told(candidate))
+            for candidate in nursery.waiting:
+                if nursery.is_wanted(candidate.tag) is None:
+                    known = self._know(candidate, self._told.of(candidate))
                     self._let_dump(candidate, takes=self._takes(nursery, candidate, known))
 
     def _let_dump(self, candidate: Candidate, *, takes: bool) -> None:
@@ -274,11 +189,12 @@ class Newborns:
         unknown: list[Container] = []
         for nursery in self._nurseries:
             decisions: dict[int, bool] = {}
-            for tag, candidate in nursery.waiting.items():
-                known = self._know(candidate, self._find_told(candidate))
-                verdict = nursery.is_wanted(tag)
-                decisions[tag] = self._takes(nursery, candidate, known) if verdict is None else verdict
-                if decisions[tag] and known not in unknown:
+            for candidate in nursery.waiting:
+                known = self._know(candidate, self._told.of(candidate))
+                verdict = nursery.is_wanted(candidate.tag)
+                wanted = self._takes(nursery, candidate, known) if verdict is None else verdict
+                decisions[candidate.tag] = wanted
+                if wanted and known not in unknown:
                     unknown.append(known)
             if nursery.sink is not None:
                 nursery.sink.decide(decisions)
@@ -288,7 +204,7 @@ class Newborns:
     def _is_young(self, nursery: _Nursery) -> bool:
         """Tell whether there is a newborn of which its runtime may not have told yet."""
         since = time.monotonic_ns() - _SNAPSHOT_NS
-        return any(each.time > since and nursery.is_wanted(tag) is None for tag, each in nursery.waiting.items())
+        return any(each.time > since and nursery.is_wanted(each.tag) is None for each in nursery.waiting)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -298,31 +214,37 @@ class Newborns:
     def tell(self, containers: Iterable[Container]) -> None:
         """Take what runtimes tell of containers; from any thread."""
         with self._lock:
-            for container in containers:
-                self._told[container.runtime, container.id] = container
-            self._news = True
+            self._news += containers
 
     def attend(self) -> None:
         """Decide about those candidates of which enough is known.
 
         :raises OutputError: if the trace cannot be written.
         """
+        with self._lock:
+            news, self._news = self._news, []
+        for container in news:
+            self._told.add(container)
+        rules = self._rules()
         for nursery in self._nurseries:
             nursery.log.pull_all()
+            nursery.waiting.notice(news)
+            if rules != self._said:
+                nursery.waiting.notice_all()
             for cpu in range(nursery.channel.programs.image.cpus) if self._in_snapshots else ():
                 nursery.log.forget(cpu, nursery.channel.rings.oldest_position(cpu))
             births = list(nursery.read())
             for candidate in births:
                 self.born += 1
-                nursery.waiting[candidate.tag] = candidate
+                nursery.waiting.add(candidate)
                 if candidate.before:
-                    nursery.waiting.pop(candidate.before, None)
+                    nursery.waiting.remove(candidate.before)
                     nursery.decide({candidate.before: False})
             if sharing := [candidate.pid for candidate in births if candidate.cgroup is not None]:
                 self._notice(sharing)
-            if births or self._news or nursery.waiting:
+            if nursery.waiting.due:
                 self._decide(nursery, final=False)
-        self._news = False
+        self._said = rules
 
     def finish(self) -> None:
         """Decide about all that are left, once nothing is recorded any more.
@@ -333,6 +255,7 @@ class Newborns:
         """
         self.attend()
         for nursery in self._nurseries:
+            nursery.waiting.notice_all()
             self._decide(nursery, final=True)
             here = {cpu: count for cpu, (_, count, _) in enumerate(nursery.channel.rings.unsettled())}
             for tag, count in nursery.log.records(here).items():
@@ -347,18 +270,23 @@ class Newborns:
         at_once = rules.new and not any(rule.excluded for rule in rules.rules)
         decisions: dict[int, bool] = {}
         wanted: list[Container] = []
-        for tag, candidate in list(nursery.waiting.items()):
-            container = self._find_told(candidate)
+        for candidate in nursery.waiting.take_due():
+            tag = candidate.tag
+            container = self._told.of(candidate)
             if container is None and not final and not at_once:
                 continue
             known = self._know(candidate, container)
             shares = rules.says(known) is None and candidate.cgroup is not None
             if shares and not final and nursery.is_undecided(candidate.namespaces.pid):
+                nursery.waiting.due.add(tag)
                 continue
             included = self._says(nursery, candidate, known)
             takes = not rules.including if included is None else included
-            if not final and (candidate.is_setting_up if takes else _is_named_by_id(known)):
+            if not final and takes and candidate.is_setting_up:
+                nursery.waiting.due.add(tag)
                 continue
+            if not final and not takes and is_named_by_id(known):
+                continue  # who uses this runtime may tell its name
             if nursery.is_wanted(tag) is None:
                 decisions[tag] = takes
                 account = nursery.channel.accounts.add(known) if takes else 0
@@ -368,7 +296,7 @@ class Newborns:
                 )
                 self._let_dump(candidate, takes=takes)
             if container is not None or final:
-                del nursery.waiting[tag]
+                nursery.waiting.remove(tag)
                 if decisions.get(tag, nursery.is_wanted(tag)):
                     nursery.channel.accounts.rename(nursery.accounts[tag], known)
                     wanted.append(known)
@@ -376,12 +304,6 @@ class Newborns:
             nursery.decide(decisions)
         if wanted:
             self._record(wanted)
-
-    def _find_told(self, candidate: Candidate) -> Container | None:
-        """Return what a runtime has told of a newborn, if one has."""
-        with self._lock:
-            told = [each for each in self._told.values() if is_same(candidate, each)]
-        return min(told, key=_is_named_by_id, default=None)
 
     def _says(self, nursery: _Nursery, candidate: Candidate, known: Container) -> bool | None:
         """Return what is said of a newborn, or of the container to which it belongs, whose pid namespace it shares."""

@@ -16,9 +16,9 @@ from boxtrace.containers.model import Container, Namespaces
 from boxtrace.containers.states import StateDirectories
 from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.watch import ContainerWatch
+from boxtrace.session.candidates import Candidate, is_same
 from boxtrace.session.clock import monotonic_clock
 from boxtrace.session.container_stream import ContainerStream
-from boxtrace.session.newborns import Candidate, is_same
 from boxtrace.trace import open_trace
 from boxtrace.trace.told import read_told
 from boxtrace.units import NamespaceInum, Nanoseconds, Pid
