@@ -34,16 +34,17 @@ class Besides:
 
     def __init__(self, runtimes: Sequence[Beside]) -> None:
         self._runtimes = runtimes
-        self._known: dict[Task, tuple[Beside, ...]] = {}
+        self._known: dict[tuple[int, str, int, int], tuple[Beside, ...]] = {}
 
     def of(self, processes: ProcessTable, task: Task) -> tuple[Beside, ...]:
         """Return the runtimes that keep such a process beside each container."""
-        found = self._known.get(task)
+        key = (task.pid, task.name, task.ppid, task.start)  # a task itself takes long to be hashed
+        found = self._known.get(key)
         if found is None:
             found = tuple(runtime for runtime in self._runtimes if runtime.keeps(processes, task))
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[task] = found
+            self._known[key] = found
         return found
 
     def find(self, processes: ProcessTable, birth: Birth) -> tuple[str, RuntimeContainer] | None:

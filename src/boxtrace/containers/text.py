@@ -23,6 +23,8 @@ def clean(value: object) -> str:
     """
     if not isinstance(value, str):
         return ""
+    if value.isprintable():
+        return value[:MAX_TEXT]
     text = "".join(char if char.isprintable() else _escape(char) for char in value[:MAX_TEXT])
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT]
 

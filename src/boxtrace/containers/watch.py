@@ -215,8 +215,8 @@ class ContainerWatch:
     def _is_told(self, directory: Path) -> bool:
         """Tell whether a daemon tells of the container of this directory by itself."""
         with self._lock:
-            told = any(listener.state == str(directory.parents[2]) for listener in self._listeners)
-        return told and not Containerd.is_dockers(directory)
+            states = {listener.state for listener in self._listeners if listener.state}
+        return bool(states) and str(directory.parents[2]) in states and not Containerd.is_dockers(directory)
 
     def _look_and_write(self) -> None:
         looked, rest = time.monotonic(), _HINT_SECONDS

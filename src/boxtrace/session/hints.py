@@ -5,9 +5,10 @@ from __future__ import annotations
 import select
 import struct
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 from boxtrace.consumer.ringbuf import RingBuffer
 from boxtrace.containers.beside import Birth
@@ -34,9 +35,9 @@ class BirthHints:
 
     def __init__(self, image: ProgramImage, notice: Callable[[Collection[Birth], Collection[Birth]], None]) -> None:
         self._ring = RingBuffer(image.map_fd("births"), _RING_BYTES)
-        self._offsets = image.struct_offsets("bt_birth")
-        self._ancestor = image.struct_offsets("bt_ancestor")
-        self._ancestor_size = image.struct_size("bt_ancestor")
+        self._head = _Members(image, "bt_birth", {"kind": "I", "pid": "I"})
+        self._ancestors = image.struct_offsets("bt_birth")["ancestors"]
+        self._ancestor = _Members(image, "bt_ancestor", {"start": "Q", "pid": "I", "comm": f"{_COMM}s"})
         self._kinds = dict(image.bpf.enum_values("bt_birth_kind"))
         self._notice = notice
         self._closing = threading.Event()
@@ -49,28 +50,22 @@ class BirthHints:
         poll.register(self._ring.fd, select.POLLIN)
         while not self._closing.is_set():
             if poll.poll(_SECONDS * 1000):
-                told = list(self._ring.entries())
-                self._notice(self._births(told, "BT_BIRTH_PROCESS"), self._births(told, "BT_BIRTH_EXEC"))
+                born: list[Birth] = []
+                executed: list[Birth] = []
+                for entry in self._ring.entries():
+                    kind, pid = self._head.one(entry)
+                    told = born if kind == self._kinds["BT_BIRTH_PROCESS"] else executed
+                    told.append(Birth(Pid(pid), self._descent(entry)))
+                self._notice(born, executed)
 
-    def _births(self, told: Collection[bytes], kind: str) -> list[Birth]:
-        wanted = self._kinds[kind]
-        return [
-            Birth(Pid(_number(entry, self._offsets["pid"])), tuple(self._ancestors(entry)))
-            for entry in told
-            if _number(entry, self._offsets["kind"]) == wanted
-        ]
-
-    def _ancestors(self, entry: bytes) -> Iterator[Task]:
-        at = self._ancestor
-        for start in range(self._offsets["ancestors"], len(entry), self._ancestor_size):
-            pid, parent = (
-                _number(entry, at_start + at["pid"]) if at_start < len(entry) else 0
-                for at_start in (start, start + self._ancestor_size)
-            )
+    def _descent(self, entry: bytes) -> tuple[Task, ...]:
+        each = [*self._ancestor.all(entry[self._ancestors :]), (0, 0, b"")]
+        found: list[Task] = []
+        for (start, pid, comm), (_, parent, _) in pairwise(each):
             if not pid:
-                return
-            (born,) = struct.unpack_from("<Q", entry, start + at["start"])
-            yield Task(Pid(pid), _name(entry[start + at["comm"] :][:_COMM]), Pid(parent), Nanoseconds(born))
+                break
+            found.append(Task(Pid(pid), _name(comm), Pid(parent), Nanoseconds(start)))
+        return tuple(found)
 
     def close(self) -> None:
         """Stop listening; the ring is its owner's."""
@@ -83,6 +78,23 @@ def _name(comm: bytes) -> str:
     return clean(comm.split(b"\0", 1)[0].decode(errors="replace"))
 
 
-def _number(entry: bytes, offset: int) -> int:
-    number: int = struct.unpack_from("<I", entry, offset)[0]
-    return number
+class _Members:
+    """Reads these members of a struct of the BPF object.
+
+    :param forms: the form (``struct``) of each, by its name, in the order of their places.
+    """
+
+    def __init__(self, image: ProgramImage, name: str, forms: Mapping[str, str]) -> None:
+        offsets = image.struct_offsets(name)
+        layout, at = "<", 0
+        for member, form in forms.items():
+            layout += f"{offsets[member] - at}x{form}"
+            at = offsets[member] + struct.calcsize(f"<{form}")
+        self._head = struct.Struct(layout)
+        self._whole = struct.Struct(f"{layout}{image.struct_size(name) - at}x")
+
+    def one(self, data: bytes) -> tuple[Any, ...]:
+        return self._head.unpack_from(data)
+
+    def all(self, data: bytes) -> Iterator[tuple[Any, ...]]:
+        return self._whole.iter_unpack(data)
