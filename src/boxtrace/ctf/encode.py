@@ -45,6 +45,8 @@ class BitWriter:
 
     def align(self, align: int) -> None:
         """Move to the next multiple of ``align`` bits."""
+        if not self.pos & align - 1:
+            return
         self.pos = (self.pos + align - 1) & -align
         self._reach(self.pos)
 
@@ -106,11 +108,25 @@ def compile_encoder(field: FieldClass) -> Encode:
 
 def _number(field: IntegerField | BitArrayField | BitMapField | BoolField) -> Encode:
     size, align, order, backwards = field.size, field.align, field.byte_order, field.reversed_bits
+    if size % 8 == align % 8 == 0 and order is ByteOrder.LITTLE and not backwards:
+        return _whole_number(size, align)
 
     def write(out: BitWriter, value: int) -> None:
         out.align(align)
         bits = int(value) & ((1 << size) - 1)
         out.bits(reverse_bits(bits, size) if backwards else bits, size, order)
+
+    return write
+
+
+def _whole_number(size: int, align: int) -> Encode:
+    """Return what does the same for those that nearly all are: whole bytes, the least significant first."""
+    length, mask = size // 8, (1 << size) - 1
+
+    def write(out: BitWriter, value: int) -> None:
+        if out.pos & align - 1:
+            out.align(align)
+        out.raw((int(value) & mask).to_bytes(length, "little"))
 
     return write
 

@@ -15,6 +15,9 @@ from boxtrace.units import Pid
 __all__ = ["StateDumper"]
 
 _MOST_ARRIVED = 1000
+_SOON_SECONDS = 0.02
+"""How long nobody looks at a container that has started: it is not held up by that, and those that start together are
+looked at together."""
 _AGAIN_SECONDS = 1.0
 
 
@@ -27,12 +30,13 @@ class StateDumper:
         *,
         every: float | None,
         warn: Callable[[str], None],
-        arrive: Callable[[Pid], None] = lambda _: None,
+        arrive: Callable[[Pid], bool] = lambda _: False,
     ) -> None:
         """Make it; nothing is dumped yet.
 
         :param dump: records one whole dump.
-        :param arrive: records what is known of a container that has started, by its first process.
+        :param arrive: records what is known of a container that has started, by its first process; tells whether that
+            still lives.
         :param every: seconds between the end of a dump and the start of the next; None: only on request.
         :param warn: told why a dump failed; the recording goes on.
         """
@@ -62,10 +66,11 @@ class StateDumper:
     def arrive(self, init: Pid) -> None:
         """Ask for what is known of a container that has started, by its first process; not before the first dump.
 
-        Again some time later, too: a program may set the container up before it executes that of the container.
+        Soon, and again some time later: a program may set the container up before it executes that of the container.
         """
-        self._arrived.append((time.monotonic(), init))
-        self._wanted.set()
+        self._arrived.append((time.monotonic() + _SOON_SECONDS, init))
+        if len(self._arrived) == 1:  # else the thread comes by at that of the one before, and sees this one
+            self._wanted.set()
 
     def close(self) -> None:
         """Finish the dump that is being recorded, and record no other."""
@@ -79,16 +84,16 @@ class StateDumper:
         due = math.inf if self._every is None else time.monotonic() + self._every
         again: deque[tuple[float, Pid]] = deque(maxlen=_MOST_ARRIVED)
         while True:
-            until = min(due, again[0][0] if again else math.inf)
+            until = min(due, *(queue[0][0] for queue in (self._arrived, again) if queue), math.inf)
             self._wanted.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
             if self._closing:
                 return
             self._wanted.clear()
             try:
-                while self._arrived:
+                while self._arrived and self._arrived[0][0] <= time.monotonic():
                     when, init = self._arrived.popleft()
-                    again.append((when + _AGAIN_SECONDS, init))
-                    self._arrive(init)
+                    if self._arrive(init):
+                        again.append((when + _AGAIN_SECONDS, init))
                 while again and again[0][0] <= time.monotonic():
                     self._arrive(again.popleft()[1])
                 if self._requested or time.monotonic() >= due:

@@ -88,10 +88,13 @@ class StateDump:
             self._mounts.tell(mnt_ns, pids)
         self._mounts.tell_host(found.mnt)
 
-    def arrive(self, init: Pid) -> None:
-        """Record the mounts of a container that has started since, and those that the host has got by that."""
+    def arrive(self, init: Pid) -> bool:
+        """Record the mounts of a container that has started since, and those that the host has got by that.
+
+        :returns: whether its first process lives.
+        """
         with self._running:
-            self._mounts.arrive(init)
+            return self._mounts.arrive(init)
 
     def _emit(self, name: str, records: Iterable[dict[str, int | str]]) -> None:
         for values in records:

@@ -36,21 +36,25 @@ class TellMounts:
         if host not in told:
             self.tell(host, [viewer])
 
-    def arrive(self, init: Pid) -> None:
-        """Record the mounts of a container that is new, and what the host has beyond what was recorded of it."""
+    def arrive(self, init: Pid) -> bool:
+        """Record the mounts of a container that is new, and what the host has beyond what was recorded of it.
+
+        :returns: whether its first process lives.
+        """
         own = self._namespace(init)
         if own is None:
-            return
+            return False
         viewer, host = host_viewer(self._proc)
         lines = self._lines(init)
         # A number that another one had before comes with other mounts.
         if own == host or frozenset(lines) == self._told.get(own):
-            return
+            return True
         self._record(own, lines)
         new = self._lines(viewer)
         told = self._told.get(host, frozenset())
         self._record(host, [line for line in new if line not in told])
         self._told[host] = frozenset(new)
+        return True
 
     def _record(self, namespace: NamespaceInum, lines: Iterable[str]) -> None:
         lines = list(lines)
