@@ -115,6 +115,8 @@ class Told:
     def __init__(self) -> None:
         self._seen: dict[NamespaceInum, dict[tuple[str, str], Container]] = {}
         self._unseen: dict[tuple[str, str], Container] = {}
+        self._long: dict[int, dict[str, set[tuple[str, str]]]] = {}
+        """Keys of those by an id that is found anywhere in the name of a cgroup, and that by its length."""
         self._spaces: dict[tuple[str, str], NamespaceInum] = {}
 
     def add(self, container: Container) -> None:
@@ -131,11 +133,22 @@ class Told:
             self._seen.setdefault(container.namespaces.pid, {})[key] = container
         else:
             self._unseen[key] = container
+            if len(container.id) >= _LEAST_ID:
+                self._long.setdefault(len(container.id), {}).setdefault(container.id, set()).add(key)
 
     def of(self, candidate: Candidate) -> Container | None:
         """Return what is told of a newborn: if several runtimes tell of it, by one that has a name for it."""
-        near = (*self._seen.get(candidate.namespaces.pid, {}).values(), *self._unseen.values())
+        near = [*self._seen.get(candidate.namespaces.pid, {}).values(), *self._with_cgroup(candidate.cgroups)]
         return min((each for each in near if is_same(candidate, each)), key=is_named_by_id, default=None)
+
+    def _with_cgroup(self, names: Iterable[str]) -> Iterator[Container]:
+        keys: dict[tuple[str, str], None] = {}
+        for name in names:
+            keys |= dict.fromkeys(_possible_ids(name))
+            for length, ids in self._long.items():
+                for start in range(len(name) - length + 1):
+                    keys |= dict.fromkeys(ids.get(name[start : start + length], ()))
+        yield from (self._unseen[key] for key in keys if key in self._unseen)
 
 
 class Waiting:
@@ -147,6 +160,7 @@ class Waiting:
     def __init__(self) -> None:
         self._candidates: dict[int, Candidate] = {}
         self._spaces: dict[NamespaceInum, set[int]] = {}
+        self._ids: dict[tuple[str, str], set[int]] = {}
         self.due: set[int] = set()
 
     def __len__(self) -> int:
@@ -158,17 +172,28 @@ class Waiting:
     def add(self, candidate: Candidate) -> None:
         """Take a newborn."""
         self._candidates[candidate.tag] = candidate
-        self._spaces.setdefault(candidate.namespaces.pid, set()).add(candidate.tag)
+        for tags in self._sets(candidate):
+            tags.add(candidate.tag)
         self.due.add(candidate.tag)
 
     def remove(self, tag: int) -> None:
         """Forget one, if it waits."""
         candidate = self._candidates.pop(tag, None)
         self.due.discard(tag)
-        if candidate is not None:
-            self._spaces[candidate.namespaces.pid].discard(tag)
-            if not self._spaces[candidate.namespaces.pid]:
-                del self._spaces[candidate.namespaces.pid]
+        if candidate is None:
+            return
+        for tags in self._sets(candidate):
+            tags.discard(tag)
+        if not self._spaces[candidate.namespaces.pid]:
+            del self._spaces[candidate.namespaces.pid]
+        for whose in {whose for name in candidate.cgroups for whose in _possible_ids(name) if not self._ids[whose]}:
+            del self._ids[whose]
+
+    def _sets(self, candidate: Candidate) -> Iterator[set[int]]:
+        yield self._spaces.setdefault(candidate.namespaces.pid, set())
+        for name in candidate.cgroups:
+            for whose in _possible_ids(name):
+                yield self._ids.setdefault(whose, set())
 
     def inside(self, pid_ns: NamespaceInum) -> Iterator[Candidate]:
         """Yield those in a pid namespace."""
@@ -177,8 +202,13 @@ class Waiting:
     def notice(self, news: Iterable[Container]) -> None:
         """Have those looked at that something is told of."""
         for container in news:
-            seen = container.namespaces is not None and _was_seen(container)
-            near = self.inside(container.namespaces.pid) if seen and container.namespaces else self._candidates.values()
+            if container.namespaces is not None and _was_seen(container):
+                near = list(self.inside(container.namespaces.pid))
+            else:
+                near = [self._candidates[tag] for tag in self._ids.get((container.runtime, container.id), ())]
+                if len(container.id) >= _LEAST_ID:
+                    wanted = container.id
+                    near += [each for each in self._candidates.values() if wanted in "\n".join(each.cgroups)]
             self.due |= {each.tag for each in near if is_same(each, container)}
 
     def notice_all(self) -> None:

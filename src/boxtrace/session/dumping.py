@@ -84,7 +84,9 @@ class StateDumper:
         due = math.inf if self._every is None else time.monotonic() + self._every
         again: deque[tuple[float, Pid]] = deque(maxlen=_MOST_ARRIVED)
         while True:
-            until = min(due, *(queue[0][0] for queue in (self._arrived, again) if queue), math.inf)
+            # Not before some time has passed: those that arrive one after the other are looked at together.
+            soonest = min((queue[0][0] for queue in (self._arrived, again) if queue), default=math.inf)
+            until = min(due, max(soonest, time.monotonic() + _SOON_SECONDS))
             self._wanted.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
             if self._closing:
                 return

@@ -67,6 +67,36 @@ def test_one_that_nobody_saw_alive_is_found_by_its_cgroup() -> None:
     assert [each.tag for each in waiting.take_due()] == [2]
 
 
+def test_told_has_not_all_compared_with_a_newborn(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    for number in range(1000):
+        told.add(Container("docker", f"{number:064x}", "web", "exited"))
+        told.add(Container("crun", f"web-{number}", f"web-{number}", "exited"))
+    same = candidates.is_same
+    compared = []
+    monkeypatch.setattr(candidates, "is_same", lambda *pair: compared.append(pair) or same(*pair))
+    for cgroup, identifier in ((f"x{77:064x}y", f"{77:064x}"), ("crun-web-5.scope", "web-5"), ("web-6", "web-6")):
+        found = told.of(newborn(1, cgroup))
+        assert found is not None
+        assert found.id == identifier
+    assert told.of(newborn(1, "other")) is None
+    assert len(compared) == 3
+
+
+def test_one_that_waits_is_found_by_either_name() -> None:
+    waiting = Waiting()
+    for number, cgroup in enumerate((f"x{ID}y", "crun-web.scope", "web"), 1):
+        waiting.add(newborn(number, cgroup))
+    waiting.take_due()
+    waiting.notice([Container("docker", ID, "web", "exited")])
+    assert [each.tag for each in waiting.take_due()] == [2]
+    waiting.notice([Container("crun", "web", "web", "exited")])
+    assert [each.tag for each in waiting.take_due()] == [4, 6]
+    waiting.remove(4)
+    waiting.notice([Container("crun", "web", "web", "exited")])
+    assert [each.tag for each in waiting.take_due()] == [6]
+
+
 def test_all_are_looked_at_on_request_but_those_that_were_removed() -> None:
     waiting = Waiting()
     for number in (1, 2, 3):
