@@ -21,8 +21,9 @@ _ATTR: Final = struct.Struct("=IIQiIQQQII")
 def stand_back() -> None:
     """Have the running thread interrupt nobody, and be interrupted by whoever wakes up (sched(7)).
 
-    Woken up, it waits until who runs has used its time (SCHED_BATCH). Where threads may ask for a time slice (Linux 6.12),
-    it has a long one: then a task with the usual one that wakes up need not wait until this thread has used its own.
+    Woken up, it waits until who runs has used its time (SCHED_BATCH). Where threads may ask for time slices, since
+    Linux 6.12, it has a long one: a task with a usual one that wakes up need then not wait until this thread has used
+    its own.
     It gets its share of the CPUs as before, so it holds no lock longer than others let it.
     """
     with suppress(OSError):
