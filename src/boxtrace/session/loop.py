@@ -35,6 +35,8 @@ _DUMP_SIGNAL: Final = signal.SIGUSR2
 _GRACE_SECONDS: Final = 0.25
 _COMPLETION_SECONDS: Final = 2.0
 _OBSERVE_SECONDS: Final = 0.25
+_ATTEND_SECONDS: Final = 0.25
+"""How long a newborn that wakes nobody may wait; what its runtime calls it is not told sooner than that."""
 
 
 @dataclass(slots=True)
@@ -278,6 +280,8 @@ class RecordingLoop:
             until = [next_flush, *([self._end_at] if self._end_at is not None else [])]
             if self._observer is not None:
                 until.append(next_look)
+            if self.newborns is not None:
+                until.append(now + _ATTEND_SECONDS)
             for descriptor, _ in self._epoll.poll(max(0.0, min(until) - time.monotonic())):
                 self._handle(descriptor)
 

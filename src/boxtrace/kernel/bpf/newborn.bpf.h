@@ -18,6 +18,7 @@
 
 #define SETTING_UP_NS 10000000000ULL
 #define SUBSYSTEMS 16
+#define BT_CANDIDATES_WAIT (1 << 15) /* bytes that nobody has read, until somebody is woken up */
 
 static __always_inline struct bt_tags *tags_here(void)
 {
@@ -196,7 +197,10 @@ static __noinline int tell_candidate(struct task_struct *trusted, u32 tag, u32 b
 		bpf_probe_read_kernel_str(candidate->separate, sizeof(candidate->separate),
 					  BPF_CORE_READ(separate, kn, name));
 	}
-	bpf_ringbuf_submit(candidate, 0);
+	/* It is decided about when its name is told, which is later: only who has to be looked at at once wakes. */
+	bpf_ringbuf_submit(candidate, cgroup || bpf_ringbuf_query(&candidates, BPF_RB_AVAIL_DATA) > BT_CANDIDATES_WAIT
+					      ? BPF_RB_FORCE_WAKEUP
+					      : BPF_RB_NO_WAKEUP);
 	return 0;
 }
 

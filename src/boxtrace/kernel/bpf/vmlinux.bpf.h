@@ -38,7 +38,8 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum bpf_func_id { BPF_FUNC_get_attach_cookie = 174 };
 enum { BPF_F_NO_PREALLOC = 1U << 0, BPF_F_MMAPABLE = 1U << 10 };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1ULL << 0 };
-enum { BPF_RB_NO_WAKEUP = 1ULL << 0 };
+enum { BPF_RB_NO_WAKEUP = 1ULL << 0, BPF_RB_FORCE_WAKEUP = 1ULL << 1 };
+enum { BPF_RB_AVAIL_DATA = 0 };
 enum { BPF_F_USER_STACK = 1ULL << 8 };
 struct bpf_perf_event_value {
 	u64 counter, enabled, running;
