@@ -37,6 +37,7 @@ from boxtrace.view.fast_text import text_pieces
 from boxtrace.view.text import TextView
 from support.ctf_random import structs, timestamp, values
 
+polars = pytest.importorskip("polars", reason="polars is not installed")
 pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 KERNEL = Path(__file__).parents[2] / "data" / "lttng-kernel-trace"
 
@@ -118,6 +119,7 @@ def test_both_decoders_give_what_was_encoded(
     assert len(tables) == 1
     found = pyarrow.table(tables[0]["e"])
     found.validate(full=True)
+    assert polars.DataFrame(found).height == len(rows)
     native = found.to_pylist()
     for row in native:
         del row["timestamp"], row["stream"]
