@@ -269,7 +269,7 @@ class _Compiler:
                 inside = None if unfilled is None else unfilled * width
                 # Arrow gives a list of fixed size its elements where it is null, too: of a big array in an option that
                 # is not chosen, each record of a few bytes would take all the room. polars refuses lists of width 0.
-                fixed = 0 < width and (inside is None or inside <= _MOST_UNFILLED)
+                fixed = width > 0 and (inside is None or inside <= _MOST_UNFILLED)
                 element = self.column(fc.element, "item", inner, nullable=False, unfilled=inside if fixed else None)
                 kind, width = (ColumnKind.FIXED_LIST, width) if fixed else (ColumnKind.LIST, 0)
                 return plan.add_column(Column(kind, name, space, width, nullable, inner, [element]))
