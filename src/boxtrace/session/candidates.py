@@ -82,9 +82,8 @@ class Candidate:
 def is_same(candidate: Candidate, container: Container) -> bool:
     """Tell whether a runtime's container is this newborn: by its first process, or by the cgroup with its id."""
     if container.namespaces is not None and container.birth is not None:
-        same = container.namespaces.pid == candidate.namespaces.pid
-        if candidate.cgroup is not None:  # others are in that namespace, too
-            same = same and container.init_pid == candidate.pid
+        # The number of a namespace may be another's within a clock tick: not with the same first process.
+        same = (container.namespaces.pid, container.init_pid) == (candidate.namespaces.pid, candidate.pid)
         return same and abs(container.birth - candidate.start) <= _CLOCK_TICK_NS
     if not is_safe_id(container.id):
         return False

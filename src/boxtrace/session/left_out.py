@@ -163,8 +163,12 @@ class _Counts:
             return self._channel.accounts.containers[account - 1]
         if not pid_ns:
             return None
-        for container in self._known:
-            if container.pid_ns == pid_ns and container.birth is not None and abs(container.birth - born) <= _TICK_NS:
-                return container
+        near = {
+            abs(container.birth - born): container
+            for container in self._known
+            if container.pid_ns == pid_ns and container.birth is not None
+        }
+        if near and min(near) <= _TICK_NS:
+            return near[min(near)]
         name = pid_ns_id(pid_ns)
         return Container(UNKNOWN_RUNTIME, f"{name}-{born}", name, "exited")

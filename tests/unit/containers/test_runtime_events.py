@@ -203,3 +203,13 @@ def test_newborn_is_known_by_its_cgroup(identifier: str, cgroup: str, same: bool
     namespaces = Namespaces(*[NamespaceInum(7)] * 8)
     newborn = Candidate(2, 0, Pid(5), Nanoseconds(1), False, Nanoseconds(1), namespaces, ("", cgroup))
     assert is_same(newborn, Container("crun", identifier, identifier, "stopped")) is same
+
+
+@pytest.mark.parametrize(
+    ("pid", "start", "same"), [(5, 10_000_000, True), (5, 40_000_000, False), (6, 10_000_000, False)]
+)
+def test_newborn_is_not_another_with_the_same_number_within_a_clock_tick(pid: int, start: int, same: bool) -> None:
+    namespaces = Namespaces(*[NamespaceInum(7)] * 8)
+    newborn = Candidate(2, 0, Pid(5), Nanoseconds(1), False, Nanoseconds(13_000_000), namespaces, ("", ""))
+    told = Container("crun", "b", "b", "running", init_pid=Pid(pid), namespaces=namespaces, birth=Nanoseconds(start))
+    assert is_same(newborn, told) is same
