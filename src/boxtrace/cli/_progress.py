@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-__all__ = ["progress_bar"]
+if TYPE_CHECKING:
+    from boxtrace.trace import Event, Trace
+    from boxtrace.units import Nanoseconds
+
+__all__ = ["duration", "progress_bar", "telling_progress"]
 
 
 @contextmanager
@@ -24,3 +29,21 @@ def progress_bar(doing: str, total: float) -> Iterator[Callable[[float], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def duration(trace: Trace, begin: Nanoseconds | None, end: Nanoseconds | None) -> int:
+    """Return how long the part of a trace is that is read, in ns."""
+    first, last = trace.begin or 0, trace.end or 0
+    return (last if end is None else min(end, last)) - (first if begin is None else max(begin, first))
+
+
+def telling_progress(
+    trace: Trace, events: Iterable[Event], begin: Nanoseconds | None, progress: Callable[[float], None]
+) -> Iterator[Event]:
+    """Yield events of a trace, and tell for each how much time of it, in ns, has passed by."""
+    time = begin or trace.begin or 0
+    for event in events:
+        if event.timestamp is not None:
+            progress(event.timestamp - time)
+            time = event.timestamp
+        yield event

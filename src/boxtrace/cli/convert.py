@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from boxtrace.cli._progress import progress_bar
+from boxtrace.cli._progress import duration, progress_bar, telling_progress
 from boxtrace.cli._selection import expression_filter, parse_time, selection, selection_options
 from boxtrace.errors import OutputError
 
@@ -58,12 +58,12 @@ def command(
                 progress=progress,
             )
     elif form == "json":
-        with progress_bar("converting", _duration(trace, first, last)) as progress:
+        with progress_bar("converting", duration(trace, first, last)) as progress:
             _write_json(
                 trace, output, trace.events(begin=first, end=last, filter=matching, where=where), first, progress
             )
     elif chosen:
-        with progress_bar("converting", _duration(trace, first, last)) as progress:
+        with progress_bar("converting", duration(trace, first, last)) as progress:
             filter_ctf(
                 trace,
                 output,
@@ -80,12 +80,6 @@ def command(
             copy_ctf(trace, output, ctf2=form == "ctf2", progress=progress)
 
 
-def _duration(trace: Trace, begin: Nanoseconds | None, end: Nanoseconds | None) -> int:
-    """Return how long the part of the trace is that is read."""
-    first, last = trace.begin or 0, trace.end or 0
-    return (last if end is None else min(end, last)) - (first if begin is None else max(begin, first))
-
-
 def _write_json(
     trace: Trace,
     output: Path,
@@ -98,13 +92,5 @@ def _write_json(
     if output.exists():
         raise OutputError("the output file exists", path=str(output))
 
-    def told() -> Iterator[Event]:
-        time = begin or trace.begin or 0
-        for event in events:
-            if event.timestamp is not None:
-                progress(event.timestamp - time)
-                time = event.timestamp
-            yield event
-
     with output.open("w", encoding="utf-8") as file:
-        file.writelines(json_lines(told()))
+        file.writelines(json_lines(telling_progress(trace, events, begin, progress)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from boxtrace.cli._progress import progress_bar
+from boxtrace.cli._progress import duration, progress_bar, telling_progress
 from boxtrace.cli._selection import expression_filter, name_test, parse_time, selection, selection_options
 
 if TYPE_CHECKING:
@@ -72,23 +72,25 @@ def command(
                 progress=lambda done: progress(done),
             )
         if pieces is not None:
-            with _file_progress(trace, first, last) as progress:
+            with _file_progress(sum(stream.content(first, last) for stream in trace.streams)) as progress:
                 _write(pieces)
             return
     where = selection(trace, names, containers)
     events = trace.events(begin=first, end=last, filter=wanted, where=where)
     owner = _owner(trace) if named else None
-    lines = _lines(trace, events, form, TextView(utc=utc, symbolic=symbolic, owner=owner), owner)
-    _write(line.encode("utf-8", "surrogateescape") for line in lines)
+    with _file_progress(duration(trace, first, last)) as progress:
+        events = telling_progress(trace, events, first, progress)
+        lines = _lines(trace, events, form, TextView(utc=utc, symbolic=symbolic, owner=owner), owner)
+        _write(line.encode("utf-8", "surrogateescape") for line in lines)
 
 
 @contextmanager
-def _file_progress(trace: Trace, begin: int | None, end: int | None) -> Iterator[Callable[[float], None]]:
+def _file_progress(total: float) -> Iterator[Callable[[float], None]]:
     """Show a bar where the text goes to a file: nobody sees otherwise how far it has come."""
     if not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         yield lambda done: None
         return
-    with progress_bar("writing", sum(stream.content(begin, end) for stream in trace.streams)) as progress:
+    with progress_bar("writing", total) as progress:
         yield progress
 
 

@@ -11,6 +11,7 @@ were recorded, and nothing else is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
@@ -70,10 +71,14 @@ class TraceState:
         return next((space for space in self.pid_namespaces if not space.ancestors), None)
 
     def feed(self, event: StateEvent) -> None:
-        """Take one event, which must not be earlier than the one before. Those of no concern are ignored."""
+        """Take one event, which must not be earlier than the one before.
+
+        Those of no concern are ignored, and those of other tracers that have other fields under the same name.
+        """
         handler = _HANDLERS.get(event.name)
         if handler is not None:
-            handler(self, event)
+            with suppress(KeyError, TypeError, ValueError):
+                handler(self, event)
 
     def _on_dumped_process(self, event: StateEvent) -> None:
         payload = event.payload
