@@ -12,7 +12,19 @@ from dataclasses import dataclass, field, fields
 from boxtrace.containers.text import shorten_id
 from boxtrace.units import CgroupId, NamespaceInum, Nanoseconds, Pid
 
-__all__ = ["CGROUP2", "Cgroup", "Container", "Identity", "Namespaces", "RUNNING_STATES", "UNKNOWN_RUNTIME"]
+__all__ = [
+    "BIRTH_RESOLUTION_NS",
+    "CGROUP2",
+    "Cgroup",
+    "Container",
+    "Identity",
+    "Namespaces",
+    "RUNNING_STATES",
+    "UNKNOWN_RUNTIME",
+]
+
+BIRTH_RESOLUTION_NS = 10_000_000
+"""How coarse a birth is that was read from procfs, which counts in clock ticks (USER_HZ, 100 a second)."""
 
 CGROUP2 = "cgroup2"
 """Name of the version 2 hierarchy in :attr:`Cgroup.hierarchy`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from boxtrace.containers.model import UNKNOWN_RUNTIME, Container, Namespaces
+from boxtrace.containers.model import BIRTH_RESOLUTION_NS, UNKNOWN_RUNTIME, Container, Namespaces
 from boxtrace.containers.paths import possible_ids
 from boxtrace.containers.text import clean, is_safe_id, shorten_id
 from boxtrace.containers.unknown import pid_ns_id
@@ -16,8 +16,6 @@ from boxtrace.units import CgroupId, NamespaceInum, Nanoseconds, Pid
 
 __all__ = ["Candidate", "Told", "Waiting", "is_named_by_id", "is_same"]
 
-_CLOCK_TICK_NS: Final = 10_000_000
-"""What a runtime's container tells of its start is read from procfs, which counts in ticks."""
 _SETTING_UP_NS: Final = 10_000_000_000
 """How long the kernel side expects another birth of what is born in the host's root directory."""
 _LEAST_ID: Final = 12
@@ -84,7 +82,7 @@ def is_same(candidate: Candidate, container: Container) -> bool:
     if container.namespaces is not None and container.birth is not None:
         # The number of a namespace may be another's within a clock tick: not with the same first process.
         same = (container.namespaces.pid, container.init_pid) == (candidate.namespaces.pid, candidate.pid)
-        return same and abs(container.birth - candidate.start) <= _CLOCK_TICK_NS
+        return same and abs(container.birth - candidate.start) <= BIRTH_RESOLUTION_NS
     if not is_safe_id(container.id):
         return False
     if len(container.id) >= _LEAST_ID and any(container.id in name for name in candidate.cgroups):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from boxtrace.containers.model import Container
+from boxtrace.containers.model import BIRTH_RESOLUTION_NS, Container
 from boxtrace.containers.proc import read_process
 from boxtrace.kernel.selection import Accounting
 from boxtrace.session.channel import Channel
 from boxtrace.session.targets import account_containers
 
 __all__ = ["Latecomers"]
-
-_CLOCK_TICK_NS = 10_000_000
-"""What procfs tells of a process' start is in ticks."""
 
 
 class Latecomers:
@@ -69,5 +66,5 @@ def _is_alive(container: Container) -> bool:
         and not process.is_exiting
         and process.namespaces.pid == container.pid_ns
         and container.birth is not None
-        and abs(process.start - container.birth) <= _CLOCK_TICK_NS
+        and abs(process.start - container.birth) <= BIRTH_RESOLUTION_NS
     )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from boxtrace import _native
-from boxtrace.containers.model import UNKNOWN_RUNTIME, Container
+from boxtrace.containers.model import BIRTH_RESOLUTION_NS, UNKNOWN_RUNTIME, Container
 from boxtrace.containers.unknown import pid_ns_id
 from boxtrace.kernel.rules import EVERYTHING_ELSE
 from boxtrace.session.channel import Channel
@@ -18,8 +18,6 @@ from boxtrace.session.options import ContainerCount, RuleCount
 
 __all__ = ["count_left_out", "with_losses"]
 
-_TICK_NS: Final = 10_000_000
-"""What is known of a container's birth is read from procfs, which counts in ticks."""
 _WORD: Final = 8
 
 
@@ -168,7 +166,7 @@ class _Counts:
             for container in self._known
             if container.pid_ns == pid_ns and container.birth is not None
         }
-        if near and min(near) <= _TICK_NS:
+        if near and min(near) <= BIRTH_RESOLUTION_NS:
             return near[min(near)]
         name = pid_ns_id(pid_ns)
         return Container(UNKNOWN_RUNTIME, f"{name}-{born}", name, "exited")

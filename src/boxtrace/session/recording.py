@@ -12,7 +12,7 @@ from typing import Any
 
 from boxtrace.containers.beside import Birth
 from boxtrace.containers.events import ContainerEvent
-from boxtrace.containers.model import UNKNOWN_RUNTIME, Cgroup, Container
+from boxtrace.containers.model import BIRTH_RESOLUTION_NS, UNKNOWN_RUNTIME, Cgroup, Container
 from boxtrace.containers.watch import ContainerWatch
 from boxtrace.errors import OutputError
 from boxtrace.kernel.capabilities import require_recording
@@ -52,8 +52,6 @@ __all__ = ["record"]
 
 _MOST_WAITING = 1000
 """Containers of which nobody knows yet whether they are wanted, and what is told of them is kept."""
-
-_TICK_NS = 10_000_000
 
 
 def _key(container: Container) -> tuple[object, ...]:
@@ -433,7 +431,7 @@ class _Recording:
             return container
         key = (container.runtime, container.id, container.init_pid, container.pid_ns)
         birth, cgroups = self._births.setdefault(key, (container.birth, container.cgroups))
-        if abs(birth - container.birth) > _TICK_NS:
+        if abs(birth - container.birth) > BIRTH_RESOLUTION_NS:
             return container
         return replace(container, birth=birth, cgroups=cgroups)
 
