@@ -22,7 +22,10 @@ from boxtrace.ctf.fields import (
 from boxtrace.ctf.layout import alignment_of
 from boxtrace.ctf.model import TraceClass
 
-__all__ = ["check_trace"]
+__all__ = ["MOST_NESTED", "check_trace", "nesting"]
+
+MOST_NESTED = 256
+"""Structures, arrays and variants inside one another."""
 
 _State: TypeAlias = tuple[int | None, ByteOrder | None]
 """The bit of a byte that is reached, and the order of the bits before it; None: not known."""
@@ -52,6 +55,27 @@ def check_trace(trace: TraceClass, *, mixed: bool) -> None:
             what = f"event {event.name} "
             inner = walk.root(what, Scope.EVENT_SPECIFIC_CONTEXT, event.context, state)
             walk.root(what, Scope.EVENT_PAYLOAD, event.fields, inner)
+
+
+def nesting(field: FieldClass | None, known: dict[int, int]) -> int:
+    """Return how many structures, arrays, variants and options are inside one another in a field.
+
+    :param known: what was found out before, by identity of field classes that live on.
+    """
+    match field:
+        case StructField():
+            inside: tuple[FieldClass, ...] = tuple(member.field for member in field.members)
+        case ArrayField() | SequenceField():
+            inside = (field.element,)
+        case VariantField():
+            inside = tuple(option.field for option in field.options)
+        case OptionField():
+            inside = (field.field,)
+        case _:
+            return 0
+    if id(field) not in known:
+        known[id(field)] = 1 + max((nesting(each, known) for each in inside), default=0)
+    return known[id(field)]
 
 
 class _ByteOrders:

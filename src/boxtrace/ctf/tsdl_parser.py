@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
-from boxtrace.ctf.check import check_trace
+from boxtrace.ctf.check import MOST_NESTED, check_trace, nesting
 from boxtrace.ctf.fields import ByteOrder, FieldClass, IntegerField, Scope, StructField, VariantField
 from boxtrace.ctf.model import EventClass, StreamClass, TraceClass
 from boxtrace.ctf.tsdl_build import Builder, TsdlError
@@ -24,6 +26,7 @@ _SIGNATURE = re.compile(r"/\*\s*CTF\s+([0-9]+\.[0-9]+)")
 """What a text begins with; one without is read, too."""
 _EXPECTED = {"IDENT": "a name", "NUMBER": "a number", "STRING": "a text"}
 _MOST_EXPECTED = 4
+_RECURSION = 10_000
 
 
 @cache
@@ -40,8 +43,9 @@ def parse_tsdl(text: str, path: str = "metadata") -> TraceClass:
     """
     builder = Builder()
     try:
-        builder.add(_parse(text))
-        return _trace(builder)
+        with _deep_recursion():
+            builder.add(_parse(text))
+            return _trace(builder)
     except UnexpectedInput as error:
         message = f"line {error.line}, column {error.column}: {_unexpected(error)}"
         raise TraceFormatError(message, path=path, offset=error.pos_in_stream) from None
@@ -51,6 +55,17 @@ def parse_tsdl(text: str, path: str = "metadata") -> TraceClass:
         raise TraceFormatError(f"{line}{error}", path=path, offset=offset) from error
     except RecursionError:
         raise TraceFormatError("types are nested too deeply", path=path) from None
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Let what is nested as deeply as is read be walked through, however deep its caller is in functions itself."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _parse(text: str) -> Tree[Token]:
@@ -94,6 +109,13 @@ def _trace(builder: Builder) -> TraceClass:
         clocks=tuple(builder.clocks),
         streams=tuple(_stream(builder, builder.streams[number], by_stream[number]) for number in builder.streams),
     )
+    known: dict[int, int] = {}
+    roots = [trace.packet_header]
+    for stream in trace.streams:
+        roots += [stream.packet_context, stream.event_header, stream.event_context]
+        roots += [field for event in stream.events for field in (event.context, event.fields)]
+    if any(nesting(field, known) > MOST_NESTED for field in roots):
+        raise TsdlError(f"types are nested too deeply: {MOST_NESTED} is the most", None)
     try:
         check_trace(trace, mixed=len(builder.byte_orders()) > 1)
     except ValueError as error:

@@ -1,7 +1,9 @@
 import re
+from pathlib import Path
 
 import pytest
 
+import boxtrace
 from boxtrace.ctf.fields import (
     ArrayField,
     ByteOrder,
@@ -221,9 +223,26 @@ def test_errors_say_what_and_where(text: str, message: str) -> None:
     assert caught.value.path == "metadata"
 
 
-def test_deep_nesting_is_an_error() -> None:
+@pytest.mark.parametrize("levels", [256, 3000, 20_000])
+def test_deeper_nesting_is_an_error(levels: int) -> None:
     with pytest.raises(TraceFormatError, match="too deeply"):
-        payload("struct { " * 3000 + "string s;" + "} x;" * 3000)
+        payload("struct { " * levels + "string s;" + "} x;" * levels)
+
+
+def test_deep_nesting_is_read(tmp_path: Path) -> None:
+    fields = "struct { " * 255 + "integer { size = 8; } v;" + "} x;" * 255
+    (tmp_path / "metadata").write_text(
+        "/* CTF 1.8 */ trace { major = 1; minor = 8; byte_order = le; }; stream { };"
+        f'event {{ name = "e"; fields := struct {{ {fields} }}; }};'
+    )
+    (tmp_path / "stream").write_bytes(b"\7")
+    trace = boxtrace.open(tmp_path)
+    (event,) = trace.events()
+    value = event.payload["x"]
+    for _ in range(254):
+        value = value["x"]
+    assert value == {"v": 7}
+    assert len(list(trace.batches(["e"]))) == 1
 
 
 def test_no_trace_block() -> None:
