@@ -1,6 +1,7 @@
 """Traces written again, and asked about."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -133,3 +134,20 @@ def test_damage_is_told_by_info(tmp_path: Path) -> None:
     done = run("info", sample)
     assert done.returncode == 1
     assert "damaged" in done.stdout and "2 of 2 types" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["ctf1", "parquet"])
+def test_what_is_nested_too_deeply_to_be_written_is_one_error(tmp_path: Path, form: str) -> None:
+    fields = "struct { " * 270 + "integer { size = 8; } v;" + "} x;" * 270
+    trace = tmp_path / "trace"
+    trace.mkdir()
+    (trace / "metadata").write_text(
+        "/* CTF 1.8 */ trace { major = 1; minor = 8; byte_order = le; }; stream { };"
+        f'event {{ name = "e"; fields := struct {{ {fields} }}; }};'
+    )
+    (trace / "stream").write_bytes(b"\7")
+    code = "from boxtrace.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "convert", str(trace), str(tmp_path / "out"), "--to", form]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"boxtrace: error: .*(nested|[Rr]ecursion).*\n", done.stderr), done.stderr[-500:]

@@ -100,6 +100,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BoxtraceError as error:
         print_error(error)
         return 2 if isinstance(error, UsageError) else 1
+    except RecursionError:
+        print_error(BoxtraceError("types of this trace are nested too deeply for that"))
+        return 1
     return status if isinstance(status, int) else 0
 
 

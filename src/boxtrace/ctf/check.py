@@ -24,7 +24,7 @@ from boxtrace.ctf.model import TraceClass
 
 __all__ = ["MOST_NESTED", "check_trace", "nesting"]
 
-MOST_NESTED = 256
+MOST_NESTED = 280
 """Structures, arrays and variants inside one another."""
 
 _State: TypeAlias = tuple[int | None, ByteOrder | None]

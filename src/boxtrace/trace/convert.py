@@ -182,7 +182,11 @@ def write_parquet(
             for name, table in tables.items():
                 if not len(table):
                     continue
-                rows = pyarrow.table(table)
+                try:
+                    rows = pyarrow.table(table)
+                except pyarrow.ArrowInvalid as error:  # more than 64 levels of types
+                    message = f"events {name!r} cannot be written as Parquet: {error}"
+                    raise OutputError(message, path=str(output)) from error
                 if chosen:
                     rows = rows.filter(_mask(chosen, table, rows))
                     if not rows.num_rows:
