@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from support.suites import PLAIN, TSDL, assert_same, packet, read_text, write_trace
+from support.suites import (
+    PLAIN,
+    TSDL,
+    assert_edit_same,
+    assert_fields_same,
+    assert_same,
+    packet,
+    read_text,
+    write_trace,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("babeltrace2") is None, reason="babeltrace2 is not installed")
 CLOCKED = PLAIN.replace(
@@ -255,15 +264,12 @@ SHORT_TRACES = {
 
 @pytest.mark.parametrize("case", FIELDS)
 def test_fields(tmp_path: Path, case: str) -> None:
-    fields, data = FIELDS[case]
-    assert_same(tmp_path, TSDL.replace("FIELDS", fields), packet(b"\0" + data))
+    assert_fields_same(tmp_path, *FIELDS[case])
 
 
 @pytest.mark.parametrize("case", EDITS)
 def test_metadata(tmp_path: Path, case: str) -> None:
-    old, new, events = EDITS[case]
-    assert old in PLAIN
-    assert_same(tmp_path, PLAIN.replace(old, new, 1), packet(events))
+    assert_edit_same(tmp_path, *EDITS[case])
 
 
 @pytest.mark.parametrize("case", CLOCKS)

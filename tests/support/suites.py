@@ -60,6 +60,17 @@ def read_text(directory: Path) -> tuple[bytes, TraceFormatError | None]:
     return text, None
 
 
+def assert_fields_same(directory: Path, fields: str, data: bytes) -> None:
+    """Read an event of these fields with both."""
+    assert_same(directory, TSDL.replace("FIELDS", fields), packet(b"\0" + data))
+
+
+def assert_edit_same(directory: Path, old: str, new: str, events: bytes) -> None:
+    """Read a trace with both whose metadata has a text in place of another."""
+    assert old in PLAIN
+    assert_same(directory, PLAIN.replace(old, new, 1), packet(events))
+
+
 def assert_same(directory: Path, metadata: str | bytes, data: bytes) -> None:
     """Read a trace with both: the text is the same, and both refuse it or neither does."""
     write_trace(directory, metadata, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from boxtrace.trace import Event, Trace
     from boxtrace.units import Nanoseconds
 
-__all__ = ["duration", "progress_bar", "telling_progress"]
+__all__ = ["duration", "nobody_looks", "progress_bar", "telling_progress"]
+
+
+def nobody_looks(done: float) -> None:
+    """Take what has been done where no bar is shown."""
 
 
 @contextmanager
@@ -21,7 +25,7 @@ def progress_bar(doing: str, total: float) -> Iterator[Callable[[float], None]]:
     What is given is to be told how much has been done since it was told before.
     """
     if not sys.stderr.isatty() or total <= 0:
-        yield lambda done: None
+        yield nobody_looks
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -38,9 +42,15 @@ def duration(trace: Trace, begin: Nanoseconds | None, end: Nanoseconds | None) -
 
 
 def telling_progress(
-    trace: Trace, events: Iterable[Event], begin: Nanoseconds | None, progress: Callable[[float], None]
+    trace: Trace, events: Iterator[Event], begin: Nanoseconds | None, progress: Callable[[float], None]
 ) -> Iterator[Event]:
-    """Yield events of a trace, and tell for each how much time of it, in ns, has passed by."""
+    """Return events of a trace; as each is taken it is told how much time of the trace, in ns, has passed by."""
+    return events if progress is nobody_looks else _tell(trace, events, begin, progress)
+
+
+def _tell(
+    trace: Trace, events: Iterator[Event], begin: Nanoseconds | None, progress: Callable[[float], None]
+) -> Iterator[Event]:
     time = begin or trace.begin or 0
     for event in events:
         if event.timestamp is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from boxtrace.cli._progress import duration, progress_bar, telling_progress
+from boxtrace.cli._progress import duration, nobody_looks, progress_bar, telling_progress
 from boxtrace.cli._selection import expression_filter, name_test, parse_time, selection, selection_options
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
 def _file_progress(total: float) -> Iterator[Callable[[float], None]]:
     """Show a bar where the text goes to a file: nobody sees otherwise how far it has come."""
     if not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
-        yield lambda done: None
+        yield nobody_looks
         return
     with progress_bar("writing", total) as progress:
         yield progress

@@ -96,11 +96,6 @@ def _possible_ids(name: str) -> frozenset[tuple[str, str]]:
     return frozenset(possible_ids(name))
 
 
-def _was_seen(container: Container) -> bool:
-    """Tell whether its first process was looked at while it lived."""
-    return container.namespaces is not None and container.birth is not None
-
-
 def is_named_by_id(container: Container) -> bool:
     """Tell whether a runtime has no name for it: then another that uses this one may, and tell it later."""
     return container.id.startswith(container.name)
@@ -125,9 +120,9 @@ class Told:
             if not self._seen[before]:
                 del self._seen[before]
         self._unseen.pop(key, None)
-        if container.namespaces is not None and _was_seen(container):
-            self._spaces[key] = container.namespaces.pid
-            self._seen.setdefault(container.namespaces.pid, {})[key] = container
+        if (seen := container.identity) is not None:
+            self._spaces[key] = seen.namespaces.pid
+            self._seen.setdefault(seen.namespaces.pid, {})[key] = container
         else:
             self._unseen[key] = container
             if len(container.id) >= _LEAST_ID:
@@ -199,8 +194,8 @@ class Waiting:
     def notice(self, news: Iterable[Container]) -> None:
         """Have those looked at that something is told of."""
         for container in news:
-            if container.namespaces is not None and _was_seen(container):
-                near = list(self.inside(container.namespaces.pid))
+            if (seen := container.identity) is not None:
+                near = list(self.inside(seen.namespaces.pid))
             else:
                 near = [self._candidates[tag] for tag in self._ids.get((container.runtime, container.id), ())]
                 if len(container.id) >= _LEAST_ID:

@@ -11,7 +11,6 @@ were recorded, and nothing else is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
@@ -77,8 +76,10 @@ class TraceState:
         """
         handler = _HANDLERS.get(event.name)
         if handler is not None:
-            with suppress(KeyError, TypeError, ValueError):
+            try:
                 handler(self, event)
+            except (KeyError, TypeError, ValueError):
+                return
 
     def _on_dumped_process(self, event: StateEvent) -> None:
         payload = event.payload
