@@ -9,5 +9,6 @@ inline std::string_view view(const nb::bytes &bytes) { return {static_cast<const
 
 void bind_bpf(nb::module_ &module);
 void bind_ctf(nb::module_ &module);
+void bind_files(nb::module_ &module);
 void bind_memory(nb::module_ &module);
 void bind_user(nb::module_ &module);

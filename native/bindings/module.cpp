@@ -18,6 +18,7 @@ NB_MODULE(_native, module) {
     });
     bind_bpf(module);
     bind_ctf(module);
+    bind_files(module);
     bind_memory(module);
     bind_user(module);
 }

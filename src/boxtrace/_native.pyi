@@ -4,6 +4,7 @@ Private: use the packages above it. Every failure of the kernel is an ``OSError`
 kernel or libbpf explained themselves, their words are its attribute ``log``.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from boxtrace.units import Nanoseconds
@@ -102,6 +103,21 @@ class KernelBtf:
         """Size of a structure in bytes, 0 for an unknown one."""
     def has_member(self, structure: str, member: str) -> bool: ...
     def enumerator(self, enumeration: str, name: str) -> int | None: ...
+
+def read_entries(directory: str, files: Sequence[str], links: Sequence[str]) -> list[bytes | int]:
+    """Read files, then links, the paths of which begin at a directory; what cannot be read is the errno.
+
+    A descriptor of the directory is held meanwhile: in one of ``/proc/PID`` everything is of the same process.
+    """
+
+def read_inodes(paths: Sequence[str]) -> list[int]:
+    """Return the inode number of each path; 0 where there is none."""
+
+def namespaces_around(path: str) -> list[int]:
+    """Return the inode numbers of the namespaces around a pid or user namespace, its parent first.
+
+    As far as this process may see (ioctl_ns(2)).
+    """
 
 class SharedWords:
     """64-bit words of a writable buffer, loaded with acquire and stored with release order.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from boxtrace._native import read_inodes
 from boxtrace.containers.model import CGROUP2, Cgroup
 from boxtrace.units import CgroupId
 
@@ -117,11 +119,14 @@ class Hierarchies:
         return None
 
     def with_id(self, cgroup: Cgroup) -> Cgroup:
-        """Return the cgroup with the inode number of its directory, which is the kernel's id of the cgroup."""
-        directory = self._path(cgroup)
-        if directory is None:
-            return cgroup
-        try:
-            return Cgroup(cgroup.hierarchy, cgroup.path, CgroupId(Path(directory).stat().st_ino))
-        except OSError:
-            return cgroup
+        """Return a cgroup with its id, see :meth:`with_ids`."""
+        return self.with_ids((cgroup,))[0]
+
+    def with_ids(self, cgroups: Sequence[Cgroup]) -> tuple[Cgroup, ...]:
+        """Return cgroups with the inode number of the directory of each, which is the kernel's id of the cgroup."""
+        paths = [self._path(cgroup) for cgroup in cgroups]
+        numbers = read_inodes([path or "" for path in paths])
+        return tuple(
+            Cgroup(cgroup.hierarchy, cgroup.path, CgroupId(number)) if number else cgroup
+            for cgroup, number in zip(cgroups, numbers, strict=True)
+        )

@@ -44,7 +44,7 @@ def join(
         namespaces=process.namespaces,
         pid_ns_ancestors=ancestors,
         birth=process.start,
-        cgroups=tuple(hierarchies.with_id(cgroup) for cgroup in process.cgroups),
+        cgroups=hierarchies.with_ids(process.cgroups),
     )
 
 
@@ -64,7 +64,7 @@ class Joiner:
         process, ancestors = None, None
         if told.init_pid is not None:
             try:
-                process = read_process(told.init_pid, self._proc)
+                process = read_process(told.init_pid, self._proc, ids=False)
             except PermissionError:
                 process = None
             if process is not None and process.namespaces.pid not in (0, self._host):

@@ -6,13 +6,14 @@ the reads fail instead of telling of another process that took its pid.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from boxtrace._native import namespaces_around, read_entries
 from boxtrace.containers.cgroups import parse_cgroups
 from boxtrace.containers.model import CGROUP2, Cgroup, Namespaces
 from boxtrace.containers.text import clean
@@ -35,15 +36,15 @@ __all__ = [
 HOST_PID_NS = NamespaceInum(0xEFFFFFFC)
 """Inode number of the initial pid namespace on every Linux (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
 
-_NS_GET_PARENT = 0xB702
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """How coarse the kernel tells times of birth, in ns."""
 
 _PROC = Path("/proc")
-_READ = 1 << 16
 _PF_EXITING = 0x4
 """In the flags of ``/proc/PID/stat``: it is shutting down (include/linux/sched.h)."""
 _IDS = ("NStgid:", "Uid:", "Gid:")
+_FILES = ("status", "cgroup", "stat")
+_LINKS = tuple(f"ns/{kind}" for kind in Namespaces.names())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +86,31 @@ def _after_name(stat: str) -> list[str]:
     return stat[stat.rindex(")") + 2 :].split()
 
 
-def read_process(pid: int, proc: Path = _PROC) -> Process | None:
+def read_process(pid: int, proc: Path = _PROC, *, ids: bool = True) -> Process | None:
     """Read one process; None when it does not exist (any more).
 
+    :param ids: its pids at each level and its users, too: the kernel takes longest for the file that tells them.
     :raises PermissionError: the process belongs to another user, and its namespaces are not ours to read.
     """
+    # The order matters. Stat after the cgroups: who is not exiting by now was not when they were read. Namespaces last:
+    # who still has them was whole when the rest was read.
+    files = _FILES if ids else _FILES[1:]
     try:
-        directory = os.open(f"{proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        found = read_entries(f"{proc}/{pid}", files, _LINKS)
+        *about, cgroup, stat = map(_text, found[: len(files)])
+        namespaces = Namespaces(*map(_namespace, found[len(files) :]))
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
         return None
-    try:
-        lines = read_text("status", directory).splitlines()
-        status = dict(line.split(":", 1) for line in lines if line.startswith(_IDS))
-        vpids = _numbers(status, "NStgid") or (pid,)
-        (uid, *_), (gid, *_) = _numbers(status, "Uid") or (None,), _numbers(status, "Gid") or (None,)
-        cgroups = tuple(parse_cgroups(read_text("cgroup", directory)))
-        stat = read_text("stat", directory)  # after the cgroups: who is not exiting by now was not when they were read
-        name, ppid, start = parse_stat(stat)
-        # Last: who still has its namespaces was whole when the rest was read.
-        namespaces = Namespaces(*(_namespace(directory, kind) for kind in Namespaces.names()))
-        # But for cgroups of version 1: of who begins to exit the kernel says "/" (proc_cgroup_show in kernel/cgroup).
-        doubtful = any(cgroup.path == "/" and cgroup.hierarchy != CGROUP2 for cgroup in cgroups)
-        exiting = not namespaces.uts or (doubtful and _is_exiting(stat))
-        return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid, exiting)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    finally:
-        os.close(directory)
+    lines = [line for text in about for line in text.splitlines() if line.startswith(_IDS)]
+    status = dict(line.split(":", 1) for line in lines)
+    vpids = _numbers(status, "NStgid") or (pid,)
+    (uid, *_), (gid, *_) = _numbers(status, "Uid") or (None,), _numbers(status, "Gid") or (None,)
+    cgroups = tuple(parse_cgroups(cgroup))
+    name, ppid, start = parse_stat(stat)
+    # But for cgroups of version 1: of who begins to exit the kernel says "/" (proc_cgroup_show in kernel/cgroup).
+    doubtful = any(cgroup.path == "/" and cgroup.hierarchy != CGROUP2 for cgroup in cgroups)
+    exiting = not namespaces.uts or (doubtful and _is_exiting(stat))
+    return Process(Pid(pid), ppid, clean(name), start, vpids, namespaces, cgroups, uid, gid, exiting)
 
 
 def thread_ids(pid: int, proc: Path = _PROC) -> list[tuple[int, ...]]:
@@ -125,20 +124,19 @@ def thread_ids(pid: int, proc: Path = _PROC) -> list[tuple[int, ...]]:
     return sorted(found)
 
 
-def read_text(path: str, directory: int | None = None) -> str:
+def read_text(path: str) -> str:
     """Return the content of one of the kernel's small files: many are read while a container starts.
 
-    :param directory: a descriptor of that which the path begins at.
+    :param path: absolute.
     :raises OSError: it cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        data = b""
-        while more := os.read(descriptor, _READ):
-            data += more
-    finally:
-        os.close(descriptor)
-    return data.decode(errors="backslashreplace")
+    return _text(*read_entries("/", (path,), ()))
+
+
+def _text(content: bytes | int) -> str:
+    if isinstance(content, int):
+        raise OSError(content, os.strerror(content))
+    return content.decode(errors="backslashreplace")
 
 
 def _numbers(status: Mapping[str, str], name: str) -> tuple[int, ...]:
@@ -149,16 +147,11 @@ def _is_exiting(stat: str) -> bool:
     return bool(int(_after_name(stat)[6]) & _PF_EXITING)
 
 
-def _namespace(directory: int, kind: str) -> NamespaceInum:
-    try:
-        target = os.readlink(f"ns/{kind}", dir_fd=directory)
-    except FileNotFoundError:
-        # The kernel has no such namespace type, or the process is exiting and has left it.
+def _namespace(target: bytes | int) -> NamespaceInum:
+    if target == errno.ENOENT:  # the kernel has no such namespace type, or the process is exiting and has left it
         return NamespaceInum(0)
-    except PermissionError:
-        read_text("stat", directory)  # of a process that is gone the kernel says "permission denied" for the link alone
-        raise
-    return NamespaceInum(int(target[target.index("[") + 1 : -1]))
+    text = _text(target)
+    return NamespaceInum(int(text[text.index("[") + 1 : -1]))
 
 
 def host_pid_ns(proc: Path = _PROC) -> NamespaceInum:
@@ -180,19 +173,9 @@ def pid_ns_ancestors(pid: int, proc: Path = _PROC) -> tuple[NamespaceInum, ...] 
     both when the process ends while its link is followed (proc_ns_get_link in fs/proc/namespaces.c).
     """
     try:
-        descriptor = os.open(f"{proc}/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        return tuple(map(NamespaceInum, namespaces_around(f"{proc}/{pid}/ns/pid")))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    found: list[NamespaceInum] = []
-    while True:
-        try:
-            parent = fcntl.ioctl(descriptor, _NS_GET_PARENT)
-        except PermissionError:
-            return tuple(found)  # the initial namespace, or one outside of ours
-        finally:
-            os.close(descriptor)
-        descriptor = parent
-        found.append(NamespaceInum(os.fstat(descriptor).st_ino))
 
 
 def within(ancestors: tuple[NamespaceInum, ...], host: NamespaceInum) -> tuple[NamespaceInum, ...]:

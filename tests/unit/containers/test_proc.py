@@ -8,7 +8,9 @@ import pytest
 
 from boxtrace.containers.cgroups import Hierarchies, parse_cgroups, parse_mounts
 from boxtrace.containers.model import CGROUP2, Cgroup, Namespaces
-from boxtrace.containers.proc import Snapshot, parse_stat, read_process
+from boxtrace.containers.proc import Snapshot, parse_stat, pid_ns_ancestors, read_process
+from boxtrace.containers.table import ProcessTable
+from boxtrace.units import Pid
 
 
 def test_stat_of_a_hostile_name() -> None:
@@ -36,6 +38,32 @@ def test_ended_process_is_none_and_zombie_is_read() -> None:
     assert zombie is not None and zombie.is_exiting and zombie.namespaces.mnt == 0
     child.wait()
     assert read_process(child.pid) is None
+
+
+def test_a_command_line_longer_than_one_read() -> None:
+    words = ["x" * 10_000] * 9
+    child = subprocess.Popen([sys.executable, "-c", "print(flush=True); input()", *words], stdin=-1, stdout=-1)
+    assert child.stdin is not None and child.stdout is not None
+    child.stdout.readline()
+    assert ProcessTable().arguments(Pid(child.pid))[-9:] == words
+    child.communicate(b"\n")
+    assert ProcessTable().arguments(Pid(child.pid)) == []
+
+
+def test_namespaces_of_another_user_are_refused_and_those_of_nobody_are_none() -> None:
+    child = os.fork()
+    if child == 0:  # the interpreter may be where nobody else may execute it
+        status = 1
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            if (pid_ns_ancestors(1), read_process(1 << 30)) == (None, None):
+                read_process(1)
+        except PermissionError:
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_snapshot_survives_processes_that_come_and_go() -> None:
