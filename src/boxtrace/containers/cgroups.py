@@ -114,7 +114,9 @@ class Hierarchies:
         if cgroup.path.startswith("/.."):
             return None
         for mount in self._mounted(cgroup.hierarchy):
-            if mount.root in ("/", cgroup.path) or cgroup.path.startswith(mount.root + "/"):
+            if mount.root == "/":
+                return f"{mount.directory}{cgroup.path}"
+            if mount.root == cgroup.path or cgroup.path.startswith(mount.root + "/"):
                 return f"{mount.directory}/{cgroup.path[len(mount.root) :].lstrip('/')}"
         return None
 

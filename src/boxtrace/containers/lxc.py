@@ -11,6 +11,8 @@ from boxtrace.units import Pid
 
 __all__ = ["Lxc", "parse_title"]
 
+_OTHERS = frozenset({"crun", "runc"})
+"""Processes that are born for each container; their command lines need not be read."""
 _TITLE = re.compile(r"\[lxc monitor\] (/.*) (\S+)")
 
 
@@ -39,7 +41,7 @@ class Lxc:
 
     def keeps(self, processes: ProcessTable, task: Task) -> bool:
         """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""
-        return _title(processes, task.pid) is not None
+        return task.name not in _OTHERS and _title(processes, task.pid) is not None
 
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""

@@ -14,6 +14,7 @@ from boxtrace.containers.text import clean
 __all__ = ["bundle_notes", "directories", "mapping", "read_json", "texts"]
 
 _LIMIT = 4 << 20
+_LEAST = 1 << 12
 
 
 def read_json(path: Path) -> Any:
@@ -24,11 +25,14 @@ def read_json(path: Path) -> Any:
     except OSError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return None
-        content = b""
-        while len(content) <= _LIMIT and (more := os.read(descriptor, _LIMIT)):
+        content, room = b"", min(max(status.st_size + 1, _LEAST), _LIMIT + 1)
+        while len(content) <= _LIMIT and (more := os.read(descriptor, room)):
             content += more
+            if len(more) < room:
+                break
         return json.loads(content) if len(content) <= _LIMIT else None
     except (OSError, ValueError, RecursionError):
         return None

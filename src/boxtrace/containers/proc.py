@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "pid_ns_ancestors",
     "read_process",
     "read_text",
+    "read_texts",
     "thread_ids",
     "within",
 ]
@@ -131,6 +132,15 @@ def read_text(path: str) -> str:
     :raises OSError: it cannot be read.
     """
     return _text(*read_entries("/", (path,), ()))
+
+
+def read_texts(directory: Path, paths: Sequence[str]) -> list[str | None]:
+    """Return the contents of many small files of a directory; None for those that cannot be read.
+
+    :raises OSError: there is no such directory.
+    """
+    found = read_entries(str(directory), paths, ())
+    return [None if isinstance(content, int) else _text(content) for content in found]
 
 
 def _text(content: bytes | int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from boxtrace.containers.proc import parse_stat, read_text
+from boxtrace.containers.proc import parse_stat, read_text, read_texts
 from boxtrace.units import Nanoseconds, Pid
 
 __all__ = ["ProcessTable", "Task"]
@@ -41,8 +41,9 @@ class ProcessTable:
     @cached_property
     def tasks(self) -> dict[Pid, Task]:
         """Every process, by pid."""
-        pids = (Pid(int(entry.name)) for entry in self.proc.iterdir() if entry.name.isdecimal())
-        return {task.pid: task for pid in pids if (task := self._read(pid)) is not None}
+        pids = [Pid(int(entry.name)) for entry in self.proc.iterdir() if entry.name.isdecimal()]
+        stats = read_texts(self.proc, [f"{pid}/stat" for pid in pids])
+        return {pid: task for pid, stat in zip(pids, stats, strict=True) if stat and (task := _parse(pid, stat))}
 
     def task(self, pid: int) -> Task | None:
         """Return one process, without reading all others; None when it is gone."""
@@ -50,10 +51,9 @@ class ProcessTable:
 
     def _read(self, pid: Pid) -> Task | None:
         try:
-            name, ppid, start = parse_stat(read_text(f"{self.proc}/{pid}/stat"))
-        except (OSError, ValueError):
+            return _parse(pid, read_text(f"{self.proc}/{pid}/stat"))
+        except OSError:
             return None
-        return Task(pid, name, ppid, start)
 
     @cached_property
     def _children(self) -> dict[Pid, list[Task]]:
@@ -81,3 +81,11 @@ class ProcessTable:
     def path(self, pid: Pid, path: str) -> Path:
         """Return where a path that a process uses is found from here."""
         return self.proc / str(pid) / ("root" if path.startswith("/") else "cwd") / path.lstrip("/")
+
+
+def _parse(pid: Pid, stat: str) -> Task | None:
+    try:
+        name, ppid, start = parse_stat(stat)
+    except ValueError:
+        return None
+    return Task(pid, name, ppid, start)
