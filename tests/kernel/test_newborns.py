@@ -23,6 +23,8 @@ from support.require import require_program, require_root
 PROGRAM = "/bin/usleep"
 OURS = f"t{os.getpid()}"
 """In all names: other tests may run beside these."""
+_COUNT = re.compile(r"^  (\S.*?) +(-?[\d,]+) events", re.MULTILINE)
+"""A line of the summary: what was recorded of one container."""
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,29 @@ def test_what_is_taken_out_is_counted(short_lived: Any, tmp_path: Path) -> None:
     assert not list(recorded.path.rglob("*.partial"))
     text = b"".join(path.read_bytes() for path in recorded.path.rglob("channel0_*"))
     assert b"pivot_root" not in text, "of what was taken out nothing is left in the files"
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["wanted", "taken out"])
+def test_what_happens_to_a_newborn_in_another_container_is_counted_once(
+    short_lived: Any, demo_container: Any, tmp_path: Path, wanted: bool
+) -> None:
+    """One that runs already is interrupted by the timers of newborns, on the CPU of both: these records are of both."""
+    beside = ("taskset", f"{1 << min(os.sched_getaffinity(0)):x}", "sh", "-c")
+    old = demo_container(f"{OURS}-old", *beside, "while :; do :; done")
+    chosen = f"{OURS}-web-*" if wanted else f"{OURS}-none-*"
+    events = ("-e", "sched_*", "--no-state-dump", "--context", "tid,pid_ns")
+    with Recorder(tmp_path / "trace", "--container", chosen, *events) as recorder:
+        for number in range(4):
+            short_lived(f"{OURS}-web-{number}", *beside, "for i in 1 2 3 4 5; do usleep 10000; done")
+        recorded = recorder.stop()
+    check_valid(recorded)
+    space = Path(f"/proc/{old.init_pid}/ns/pid").stat().st_ino
+    inside = sum(event.context["pid_ns"] == space for event in recorded.events)
+    assert inside if wanted else not recorded.events
+    counts = {name: int(number.replace(",", "")) for name, number in _COUNT.findall(recorded.stderr)}
+    assert counts.get(f"{OURS}-old", 0) == inside
+    assert all(count >= 0 for count in counts.values()), recorded.stderr
+    assert sum(counts.values()) == recorded.kernel_events
 
 
 @pytest.mark.parametrize("selection", [("--container", f"{OURS}-web-*"), ("--new-containers",)], ids=["name", "new"])

@@ -94,7 +94,7 @@ def test_decided_before_it_is_written(ring: Ring, tmp_path: Path) -> None:
         ring.tag(position, records, tag)
     ring.write(0)
     assert packets(tmp_path) == [[0, 1, 5, 6, 8, 9]], "5 is the runtime's of candidate 4: never wanted"
-    assert ring.log.records({0: 10}) == {0: 4, 2: 3, 4: 2, 5: 1}
+    assert ring.log.records({0: 10}) == {(0, 0): 4, (2, 0): 3, (4, 0): 2, (5, 0): 1}
 
 
 def test_decided_afterwards_in_the_file(ring: Ring, tmp_path: Path) -> None:

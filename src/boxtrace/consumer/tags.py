@@ -8,6 +8,7 @@ place: it then has less content, and zeros behind that.
 from __future__ import annotations
 
 import mmap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -43,6 +44,7 @@ class TagLayout:
 class _Change(NamedTuple):
     position: int
     records: int
+    account: int
     tag: int
 
 
@@ -54,8 +56,8 @@ class TagLog:
         self._words = _native.SharedWords(mmap.mmap(fd, length))
         self._layout = layout
         self._read = [0] * layout.cpus
-        self._changes: list[list[_Change]] = [[_Change(0, 0, 0)] for _ in range(layout.cpus)]
-        self._records: dict[int, int] = {}
+        self._changes: list[list[_Change]] = [[_Change(0, 0, 0, 0)] for _ in range(layout.cpus)]
+        self._records: Counter[tuple[int, int]] = Counter()
 
     def pull(self, cpu: int) -> None:
         """Read what is new on a CPU."""
@@ -64,9 +66,10 @@ class TagLog:
         count = words.load(base + layout.tags["count"])
         for number in range(self._read[cpu], count):
             at = base + layout.tags["entry"] + number % layout.entries * layout.entry_size
-            change = _Change(*(words.load(at + layout.entry[name]) for name in _Change._fields))
+            position, records, word = (words.load(at + layout.entry[name]) for name in ("position", "records", "tag"))
+            change = _Change(position, records, word >> 32, word & 0xFFFF_FFFF)
             last = changes[-1]
-            self._records[last.tag] = self._records.get(last.tag, 0) + change.records - last.records
+            self._records[last.tag, last.account] += change.records - last.records
             changes.append(change)
         if count != self._read[cpu]:
             self._read[cpu] = count
@@ -96,17 +99,19 @@ class TagLog:
                 break
         return found
 
-    def records(self, unsettled: Mapping[int, int]) -> dict[int, int]:
-        """Return how many records there are of each candidate, once nothing is recorded any more.
+    def records(self, unsettled: Mapping[int, int]) -> Mapping[tuple[int, int], int]:
+        """Return how many records there are by candidate and account, once nothing is recorded any more.
+
+        A record about a candidate is on the account of who ran when it was made.
 
         :param unsettled: by CPU, ``bt_cpu.recorded_here``.
         """
         self.pull_all()
-        found = dict(self._records)
+        found = Counter(self._records)
         for cpu, here in unsettled.items():
             last = self._changes[cpu][-1]
             total = self._words.load(cpu * self._layout.size + self._layout.tags["settled"]) + here
-            found[last.tag] = found.get(last.tag, 0) + total - last.records
+            found[last.tag, last.account] += total - last.records
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from boxtrace import _native
@@ -30,7 +31,7 @@ class Accounts:
         self.containers: Sequence[Container] = ()
         """Who has the accounts from 1 on."""
 
-        self._moved: dict[int, int] = {}
+        self._moved: Counter[int] = Counter()
         self._limit = self._per_cpu - 1
 
     def add(self, container: Container) -> int:
@@ -45,14 +46,15 @@ class Accounts:
         if account:
             self.containers = (*self.containers[: account - 1], container, *self.containers[account:])
 
-    def move(self, count: int, account: int | None) -> None:
+    def move(self, count: int, before: int, account: int | None) -> None:
         """Count events that were recorded before it was known whose they are.
 
+        :param before: the account that they were on.
         :param account: theirs; None or 0 if they are in the trace no more, or nobody's.
         """
-        self._moved[0] = self._moved.get(0, 0) - count
+        self._moved[before] -= count
         if account:
-            self._moved[account] = self._moved.get(account, 0) + count
+            self._moved[account] += count
 
     def _totals(self) -> dict[int, tuple[int, int]]:
         """Return (recorded, discarded) by account: what the map has, and what the CPUs have not put there yet."""

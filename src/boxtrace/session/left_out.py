@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -31,8 +31,13 @@ def count_left_out(
         selected tasks are counted where they happen).
     """
     merged: dict[tuple[object, str, str], RuleCount] = {}
+    by_pid_ns: defaultdict[int, list[Container]] = defaultdict(list)
+    for each in known:
+        if each.pid_ns is not None:
+            by_pid_ns[each.pid_ns].append(each)
     for channel in channels:
-        for count in (*_Counts(channel, known).counts(), *_rest(channel, known), *_skipped(channel)):
+        counts = _Counts(channel, by_pid_ns)
+        for count in (*counts.counts(), *_rest(channel, counts), *_skipped(channel)):
             container = count.container if count.container is not None and covers(count.container) else None
             who = None if container is None else container.life
             key = (who, count.channel, count.rule)
@@ -67,7 +72,7 @@ def with_losses(counts: Sequence[ContainerCount], left_out: Iterable[RuleCount])
     return (*found, *(replace(count, discarded=max(0, rest)) for count in counts if count.container is None))
 
 
-def _rest(channel: Channel, known: Sequence[Container]) -> Iterable[RuleCount]:
+def _rest(channel: Channel, counts: _Counts) -> Iterable[RuleCount]:
     """Yield what was discarded of events that have no rule: by container in a channel that has none.
 
     Where there are rules, next to nothing is left. Whose that was cannot be told: a program that comes amid a change of
@@ -75,7 +80,7 @@ def _rest(channel: Channel, known: Sequence[Container]) -> Iterable[RuleCount]:
     """
     discarded = channel.accounts.discarded()
     if channel.programs.image.rules is not None:
-        total = sum(number for _, number in discarded) - _Counts(channel, known).discarded()
+        total = sum(number for _, number in discarded) - counts.discarded()
         discarded = [(None, max(0, total))]
     for container, number in discarded:
         yield RuleCount(container=container, channel=channel.options.name, rule=EVERYTHING_ELSE, discarded=number)
@@ -91,9 +96,12 @@ def _skipped(channel: Channel) -> Iterable[RuleCount]:
 
 
 class _Counts:
-    """The maps of one channel's counts; nothing where its rules are not told apart."""
+    """The maps of one channel's counts; nothing where its rules are not told apart.
 
-    def __init__(self, channel: Channel, known: Sequence[Container]) -> None:
+    :param known: containers by pid namespace.
+    """
+
+    def __init__(self, channel: Channel, known: Mapping[int, Sequence[Container]]) -> None:
         image = channel.programs.image
         self._channel = channel
         self._known = known
@@ -163,8 +171,8 @@ class _Counts:
             return None
         near = {
             abs(container.birth - born): container
-            for container in self._known
-            if container.pid_ns == pid_ns and container.birth is not None
+            for container in self._known.get(pid_ns, ())
+            if container.birth is not None
         }
         if near and min(near) <= BIRTH_RESOLUTION_NS:
             return near[min(near)]

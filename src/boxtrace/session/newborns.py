@@ -168,7 +168,7 @@ class Newborns:
             for candidate in nursery.waiting:
                 if nursery.is_wanted(candidate.tag) is None:
                     known = self._know(candidate, self._told.of(candidate))
-                    self._let_dump(candidate, takes=self._takes(nursery, candidate, known))
+                    self._let_dump(candidate, takes=self._verdict(nursery, candidate, known)[1])
 
     def _let_dump(self, candidate: Candidate, *, takes: bool) -> None:
         if self._dumping is not None:
@@ -192,7 +192,7 @@ class Newborns:
             for candidate in nursery.waiting:
                 known = self._know(candidate, self._told.of(candidate))
                 verdict = nursery.is_wanted(candidate.tag)
-                wanted = self._takes(nursery, candidate, known) if verdict is None else verdict
+                wanted = self._verdict(nursery, candidate, known)[1] if verdict is None else verdict
                 decisions[candidate.tag] = wanted
                 if wanted and known not in unknown:
                     unknown.append(known)
@@ -258,12 +258,14 @@ class Newborns:
             nursery.waiting.notice_all()
             self._decide(nursery, final=True)
             here = {cpu: count for cpu, (_, count, _) in enumerate(nursery.channel.rings.unsettled())}
-            for tag, count in nursery.log.records(here).items():
+            for (tag, account), count in nursery.log.records(here).items():
                 if tag == 0:
                     continue
-                nursery.channel.accounts.move(count, nursery.accounts.get(tag))
-                if not nursery.is_wanted(tag):
+                wanted = nursery.is_wanted(tag)
+                if not wanted:
                     self.taken_out += count
+                if not wanted or not account:  # what happened in another container remains counted there
+                    nursery.channel.accounts.move(count, account, nursery.accounts.get(tag))
 
     def _decide(self, nursery: _Nursery, *, final: bool) -> None:
         rules = self._rules()
@@ -280,8 +282,7 @@ class Newborns:
             if shares and not final and nursery.is_undecided(candidate.namespaces.pid):
                 nursery.waiting.due.add(tag)
                 continue
-            included = self._says(nursery, candidate, known)
-            takes = not rules.including if included is None else included
+            included, takes = self._verdict(nursery, candidate, known)
             if not final and takes and candidate.is_setting_up:
                 nursery.waiting.due.add(tag)
                 continue
@@ -305,16 +306,16 @@ class Newborns:
         if wanted:
             self._record(wanted)
 
-    def _says(self, nursery: _Nursery, candidate: Candidate, known: Container) -> bool | None:
-        """Return what is said of a newborn, or of the container to which it belongs, whose pid namespace it shares."""
-        included = self._rules().says(known)
+    def _verdict(self, nursery: _Nursery, candidate: Candidate, known: Container) -> tuple[bool | None, bool]:
+        """Return what is said of a newborn, and whether it is wanted.
+
+        Of one that shares the pid namespace of the container to which it belongs, what is said of that.
+        """
+        rules = self._rules()
+        included = rules.says(known)
         if included is None and candidate.cgroup is not None:
             included = nursery.channel.programs.selector.verdict(candidate.namespaces.pid)
-        return included
-
-    def _takes(self, nursery: _Nursery, candidate: Candidate, known: Container) -> bool:
-        included = self._says(nursery, candidate, known)
-        return not self._rules().including if included is None else included
+        return included, not rules.including if included is None else included
 
     def _know(self, candidate: Candidate, told: Container | None) -> Container:
         """Return the container that a candidate is, as one object for all channels."""

@@ -36,13 +36,18 @@ static __noinline int tags_settled(u64 records)
 	return 0;
 }
 
-/* What this CPU records from now on is of this tag. Returns 1, and counts a loss, if there is no room to note that. */
+/*
+ * What this CPU records from now on is of this tag. Returns 1, and counts a loss, if there is no room to note that. The
+ * running task, which may be of another container (it wakes the candidate up), has the account that the records are on.
+ */
 static __noinline int tag_records(struct bt_cpu *cpu, u64 tag)
 {
 	struct bt_tags *here = tags_here();
 	struct bt_tag *entry;
 	u64 count;
 
+	if (tag)
+		tag |= (u64)cpu->account << 32;
 	if (!here || here->current == tag)
 		return !here;
 	count = here->count;
