@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from boxtrace.session.control import ask_recording
+from boxtrace.trace.containers import TraceContainers
 from support.demo import load_demo
 from support.newborns import RECORDED, check_lives, check_newborns
 from support.recorder import Recorded, Recorder, babeltrace_counter, check_valid, until
@@ -120,6 +121,25 @@ def test_what_is_taken_out_is_counted(short_lived: Any, tmp_path: Path) -> None:
     assert not list(recorded.path.rglob("*.partial"))
     text = b"".join(path.read_bytes() for path in recorded.path.rglob("channel0_*"))
     assert b"pivot_root" not in text, "of what was taken out nothing is left in the files"
+
+
+def test_times_after_what_is_taken_out(short_lived: Any, tmp_path: Path) -> None:
+    """A full time stamp is written after so long a pause (2**32 ns) only; here into a record that is taken out."""
+    every = os.sched_getaffinity(0)
+    with Recorder(tmp_path / "trace", "--container", f"{OURS}-web-*", *RECORDED, "--flush", "1m") as recorder:
+        os.sched_setaffinity(0, {min(every)})  # all in one stream
+        try:
+            short_lived(f"{OURS}-web-1")
+            time.sleep(2**32 / 1e9 + 0.1)
+            resumed = time.time_ns()
+            short_lived(f"{OURS}-other")
+            short_lived(f"{OURS}-web-2")
+        finally:
+            os.sched_setaffinity(0, every)
+        recorded = recorder.stop()
+    check_newborns(recorded, [f"{OURS}-web-1", f"{OURS}-web-2"], PROGRAM)
+    second = TraceContainers(recorded.trace).selector(f"{OURS}-web-2")
+    assert min(event.timestamp for event in recorded.events if second(event)) >= resumed - 10**9
 
 
 @pytest.mark.parametrize("wanted", [True, False], ids=["wanted", "taken out"])

@@ -20,11 +20,11 @@ SUBBUF = 1 << 12
 ENTRIES = 8
 LAYOUT = TagLayout(
     cpus=1,
-    size=32 + ENTRIES * 24,
+    size=32 + ENTRIES * 32,
     entries=ENTRIES,
     tags={"count": 0, "consumed": 8, "current": 16, "settled": 24, "entry": 32},
-    entry_size=24,
-    entry={"position": 0, "records": 8, "tag": 16},
+    entry_size=32,
+    entry={"position": 0, "records": 8, "time": 16, "tag": 24},
 )
 HEADER = PacketHeader.SIZE
 _SIZES = struct.calcsize("<I16sIQQQ")
@@ -42,14 +42,16 @@ class Ring:
         self.sink = CuttingSink(FileSink(directory, "channel0", trace_uuid=UUID(int=1)), self.log, SUBBUF)
         self._count = 0
 
-    def tag(self, position: int, records: int, tag: int) -> None:
-        at = LAYOUT.tags["entry"] + self._count % ENTRIES * 24
-        self._map[at : at + 24] = struct.pack("<3Q", position, records, tag)
+    def tag(self, position: int, records: int, tag: int, *, time: int = 1) -> None:
+        at = LAYOUT.tags["entry"] + self._count % ENTRIES * 32
+        self._map[at : at + 32] = struct.pack("<4Q", position, records, time, tag)
         self._count += 1
         self._map[:8] = struct.pack("<Q", self._count)
 
-    def write(self, sequence: int) -> None:
-        data = bytearray(HEADER) + b"".join(struct.pack("<Q", 100 * sequence + number) for number in range(10))
+    def write(self, sequence: int, records: bytes | None = None) -> None:
+        if records is None:
+            records = b"".join(struct.pack("<Q", 100 * sequence + number) for number in range(10))
+        data = bytearray(HEADER) + records
         packet = Packet(
             cpu=0,
             sequence=sequence,
@@ -113,3 +115,51 @@ def test_decided_afterwards_in_the_file(ring: Ring, tmp_path: Path) -> None:
     assert packets(tmp_path) == [whole[0][:6], whole[1][1:], whole[2]]
     assert (tmp_path / "channel0_0").stat().st_size == before
     ring.sink.close()
+
+
+COMPACT, EXTENDED = struct.Struct("<HIH"), struct.Struct("<HIQH")
+
+
+def compact(time: int, value: int) -> bytes:
+    return COMPACT.pack(7, time & 0xFFFF_FFFF, value)
+
+
+def extended(time: int, value: int) -> bytes:
+    return EXTENDED.pack(0xFFFF, 7, time, value)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["decided before", "decided afterwards"])
+@pytest.mark.parametrize(
+    ("first", "cut", "rest", "expected"),
+    [
+        ([], [(5 << 32) + 9], [(5 << 32) + 10, (5 << 32) + 11], [True, False]),  # the full time stamp is cut out
+        ([50], [(1 << 32) + 60], [(1 << 32) + 61], [True]),
+        ([50], [60], [70], [False]),
+        ([50], [(1 << 31), (1 << 32) - 9, (1 << 32) + 60], [(1 << 32) + 61], [True]),  # there never was one
+        ([50], [(1 << 32) - 9], [(1 << 32) + 40], [False]),
+        ([50], [(1 << 32) + 60], [(5 << 32) + 61], [True]),
+    ],
+)
+def test_times_do_not_depend_on_what_is_cut_out(
+    ring: Ring, tmp_path: Path, first: list[int], cut: list[int], rest: list[int], expected: list[bool], late: bool
+) -> None:
+    data, positions, last = b"", [], 1
+    times = [*first, *cut, *rest]
+    for number, time in enumerate(times):
+        positions.append(HEADER + len(data))
+        data += extended(time, number) if time - last >= 1 << 31 and time > 1 << 32 else compact(time, number)
+        last = time
+    ring.tag(positions[len(first)], len(first), 2, time=([0, *first])[-1])
+    ring.tag(positions[len(first) + len(cut)], len(first) + len(cut), 0, time=cut[-1])
+    if not late:
+        ring.sink.decide({2: False})
+    ring.write(0, data)
+    ring.sink.decide({2: False})
+    begun = len(first) + len(cut)
+    kept = [compact(time, number) for number, time in enumerate(first)]
+    for number, (time, full) in enumerate(zip(rest, expected, strict=True), start=begun):
+        kept.append((extended if full else compact)(time, number))
+    written = (tmp_path / "channel0_0").read_bytes()
+    content, size = struct.unpack_from("<2Q", written, _SIZES)
+    assert written[HEADER : content // 8] == b"".join(kept)
+    assert not any(written[content // 8 : size // 8])

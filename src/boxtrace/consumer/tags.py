@@ -8,25 +8,36 @@ place: it then has less content, and zeros behind that.
 from __future__ import annotations
 
 import mmap
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from boxtrace import _native
 from boxtrace.consumer.files import FileSink, Place
 from boxtrace.consumer.rings import Packet
-from boxtrace.ctf.lttng import PacketHeader
+from boxtrace.ctf.lttng import EXTENDED_EVENT_ID, PacketHeader
 
 __all__ = ["CuttingSink", "TagLayout", "TagLog", "Tagged"]
 
+_COMPACT: Final = struct.Struct("<HI")
+_EXTENDED: Final = struct.Struct("<HIQ")
+"""Headers of records: id and the lower half of the time, or all of both."""
+
 
 class Tagged(NamedTuple):
-    """A part of a packet's bytes that is of one candidate."""
+    """A part of a packet's bytes that is of one candidate.
+
+    :ivar since: time of the last record before it; in another packet, if it begins this one.
+    :ivar until: time of its last record, where another part follows.
+    """
 
     begin: int
     end: int
     tag: int
+    since: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,7 @@ class TagLayout:
 class _Change(NamedTuple):
     position: int
     records: int
+    time: int
     account: int
     tag: int
 
@@ -56,7 +68,7 @@ class TagLog:
         self._words = _native.SharedWords(mmap.mmap(fd, length))
         self._layout = layout
         self._read = [0] * layout.cpus
-        self._changes: list[list[_Change]] = [[_Change(0, 0, 0, 0)] for _ in range(layout.cpus)]
+        self._changes: list[list[_Change]] = [[_Change(0, 0, 0, 0, 0)] for _ in range(layout.cpus)]
         self._records: Counter[tuple[int, int]] = Counter()
 
     def pull(self, cpu: int) -> None:
@@ -66,8 +78,9 @@ class TagLog:
         count = words.load(base + layout.tags["count"])
         for number in range(self._read[cpu], count):
             at = base + layout.tags["entry"] + number % layout.entries * layout.entry_size
-            position, records, word = (words.load(at + layout.entry[name]) for name in ("position", "records", "tag"))
-            change = _Change(position, records, word >> 32, word & 0xFFFF_FFFF)
+            entry = {name: words.load(at + offset) for name, offset in layout.entry.items()}
+            word = entry.pop("tag")
+            change = _Change(**entry, account=word >> 32, tag=word & 0xFFFF_FFFF)
             last = changes[-1]
             self._records[last.tag, last.account] += change.records - last.records
             changes.append(change)
@@ -91,11 +104,11 @@ class TagLog:
         changes = self._changes[cpu]
         found = []
         for index, change in enumerate(changes):
-            until = changes[index + 1].position if index + 1 < len(changes) else end
-            part = Tagged(max(change.position, begin), min(until, end), change.tag)
-            if part.tag and part.begin < part.end:
-                found.append(part)
-            if until >= end:
+            after = changes[index + 1] if index + 1 < len(changes) else change._replace(position=end)
+            first, last = max(change.position, begin), min(after.position, end)
+            if change.tag and first < last:
+                found.append(Tagged(first, last, change.tag, change.time, after.time))
+            if after.position >= end:
                 break
         return found
 
@@ -158,7 +171,7 @@ class CuttingSink:
         if not self._again:
             self._log.forget(packet.cpu, start + PacketHeader.SIZE)
         tagged = [
-            Tagged(part.begin - start, part.end - start, part.tag)
+            part._replace(begin=part.begin - start, end=part.end - start)
             for part in self._log.tagged(packet.cpu, start + PacketHeader.SIZE, start + len(packet.data))
             if self.is_wanted(part.tag) is not True
         ]
@@ -192,9 +205,28 @@ class CuttingSink:
 def _cut(packet: Packet, parts: Sequence[Tagged]) -> Packet:
     """Return a packet without these parts of its data."""
     kept = bytearray()
-    at = 0
+    at, last, here = 0, int(packet.begin), int(packet.begin)
     for part in parts:
-        kept += packet.data[at : max(part.begin, at)]
-        at = max(part.end, at)
-    kept += packet.data[at:]
+        if part.begin > at:
+            kept += _with_time(packet.data[at : part.begin], last, here) if at else packet.data[: part.begin]
+            last = max(packet.begin, part.since)
+        at, here = max(part.end, at), max(packet.begin, part.until)
+    kept += _with_time(packet.data[at:], last, here)
     return replace(packet, data=memoryview(kept))
+
+
+def _with_time(records: memoryview, last: int, here: int) -> bytes:
+    """Return records behind some that are cut out, with a full time stamp if a reader needs it now.
+
+    That is not longer than what is cut out: then there was a full one, or there were two records.
+
+    :param last: time of the last record that is kept before them, or of the packet's beginning.
+    :param here: the same with what is cut out.
+    """
+    if len(records) < _COMPACT.size:
+        return bytes(records)
+    number, low = _COMPACT.unpack_from(records)
+    time = here + ((low - here) & 0xFFFF_FFFF)
+    if number == EXTENDED_EVENT_ID or time - last < 1 << 32:
+        return bytes(records)
+    return _EXTENDED.pack(EXTENDED_EVENT_ID, number, time) + records[_COMPACT.size :]

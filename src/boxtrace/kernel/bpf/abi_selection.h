@@ -114,6 +114,7 @@ struct bt_candidate {
 struct bt_tag {
 	unsigned long long position;
 	unsigned long long records; /* of this CPU, before */
+	unsigned long long time;    /* of the last record before */
 	unsigned long long tag;	    /* low half; high half: the account that they are on. 0 for what is of none */
 };
 

@@ -58,6 +58,7 @@ static __noinline int tag_records(struct bt_cpu *cpu, u64 tag)
 	entry = &here->entry[count & (BT_TAGS - 1)];
 	entry->position = READ_ONCE(cpu->position);
 	entry->records = READ_ONCE(here->settled) + READ_ONCE(cpu->recorded_here);
+	entry->time = READ_ONCE(cpu->last_time);
 	entry->tag = tag;
 	barrier();
 	here->current = tag;
