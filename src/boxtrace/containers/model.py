@@ -7,7 +7,7 @@ kernel uses again (a pid, a namespace inode, a cgroup id) comes with another bir
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from boxtrace.containers.text import shorten_id
 from boxtrace.units import CgroupId, NamespaceInum, Nanoseconds, Pid
@@ -52,7 +52,7 @@ class Namespaces:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the eight names, as in ``/proc/PID/ns``, in the order of the fields."""
-        return tuple(item.name for item in fields(cls))
+        return tuple(cls.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ def compile_encoder(field: FieldClass) -> Encode:
             return _float(field)
         case VarIntField():
             return lambda out, value: _leb128(out, value, field.signed)
+        case StringField(encoding=Encoding.UTF_8):
+            return _usual_text
         case StringField():
             return lambda out, value: _text(out, value, field.encoding, None)
         case StaticStringField():
@@ -182,6 +184,13 @@ def _text(out: BitWriter, value: str, encoding: Encoding, length: int | None) ->
     elif length >= 0:
         data = data[:length].ljust(length, b"\0")
     out.raw(data)
+
+
+def _usual_text(out: BitWriter, value: str) -> None:
+    """Write what nearly all texts are: UTF-8, ended by a NUL."""
+    if out.pos & 7:
+        out.align(8)
+    out.raw(value.encode("utf-8", "surrogateescape") + b"\0")
 
 
 def _blob(out: BitWriter, value: bytes) -> None:
