@@ -190,6 +190,27 @@ def test_a_kind(recorded: Callable[[str], set[str]], phase: str, expected: set[s
     assert recorded(phase) == expected
 
 
+@pytest.mark.parametrize("kind", ["uid", "gid", "net-ns", "mnt-ns"])
+def test_who_is_wanted_by_a_call_of_its_own_is_recorded_from_then_on(
+    processes: dict[str, Poked], tmp_path: Path, kind: str
+) -> None:
+    """Though the CPU ran nobody else in between."""
+    apart = processes["apart"]
+    value, *entering = {
+        "uid": ("12345", "setpriv", "--reuid=12345", "--clear-groups"),
+        "gid": ("54321", "setpriv", "--regid=54321", "--clear-groups"),
+        "net-ns": (str(apart.namespace("net")), "nsenter", f"--net=/proc/{apart.pid}/ns/net"),
+        "mnt-ns": (str(apart.namespace("mnt")), "nsenter", f"--mount=/proc/{apart.pid}/ns/mnt"),
+    }[kind]
+    events = ("-e", "syscall_entry_execve", "--no-state-dump")
+    with Recorder(tmp_path / "trace", *events, f"--{kind}", value) as recorder:
+        for number in range(5):
+            subprocess.run([*entering, "/bin/echo", str(number)], check=True, stdout=subprocess.DEVNULL)
+        done = recorder.stop()
+    programs = [event["args"] for event in done.named("syscall_entry_execve")]
+    assert programs == [["/bin/echo", str(number)] for number in range(5)]
+
+
 def test_a_name_is_followed(tmp_path: Path) -> None:
     names = ("--procname", "wanted", "--procname", "a-name-of-fifteen-bytes")
     with (

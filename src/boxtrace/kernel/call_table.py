@@ -28,6 +28,8 @@ def pack_call_table(image: ProgramImage) -> tuple[bytes, list[bytes]]:
     base, most = image.limits["BT_COMPAT_BASE"], image.limits["BT_STEPS"]
     causes = dict(image.bpf.enum_values("bt_cause"))
     header = image.limits["BT_COMPACT_HEADER"] + image.config.contexts.size
+    harmless: set[int] = set()
+    altering: set[int] = set()
     for events in image.config.catalogue.syscalls:
         if events.call.number >= base:
             continue
@@ -36,6 +38,10 @@ def pack_call_table(image: ProgramImage) -> tuple[bytes, list[bytes]]:
             values["cause"] = causes[NAMESPACE_CALLS[events.call.name]]
         alters = _ALTERING.fullmatch(events.call.name) is not None
         values["alters"] = alters
+        if alters:
+            altering.add(events.call.number)
+        elif not events.compat:
+            harmless.add(events.call.number)
         for side, layout, number in (
             ("entry", events.entry, events.entry_id),
             ("exit", events.exit, events.exit_id),
@@ -63,6 +69,9 @@ def pack_call_table(image: ProgramImage) -> tuple[bytes, list[bytes]]:
             values["exit_rejected"] = int(values.get("exit_rule", 0)) << 32
         at = size * (events.call.number + base * events.compat)
         table[at : at + size] = image.pack_struct("bt_syscall", **values)
+    either = image.struct_offsets("bt_syscall")["alters_either"]
+    for number in range(base):
+        table[size * number + either] = number in altering or number not in harmless
     return bytes(table), layouts
 
 

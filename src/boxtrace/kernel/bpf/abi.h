@@ -234,7 +234,8 @@ struct bt_cpu {
 	unsigned int first_count; /* index of this CPU's first entry in `rule_counts` */
 	unsigned int counts_at;	  /* index there of the task's container; BT_NOWHERE if it is not found out yet */
 	unsigned int rejecting;	  /* bits of the preconditions that the task does not meet, as of `admitted_at` */
-	unsigned int _pad2;
+	/* Not selected as of `generation`, but for what a call of its own may change (bt_syscall.alters_either). */
+	unsigned int rejected_so_far;
 };
 _Static_assert(sizeof(struct bt_cpu) == 512, "eight cache lines");
 _Static_assert(__builtin_offsetof(struct bt_cpu, released) % 64 == 0, "not among what every event reads");
@@ -270,9 +271,9 @@ struct bt_syscall {
 	unsigned char exit_arguments;
 	unsigned char entry[BT_ARGUMENTS]; /* bytes of each register, 0 for one that is left out */
 	unsigned char exit[BT_ARGUMENTS];
-	unsigned char cause;  /* enum bt_cause: the call changes the caller's namespaces when it returns 0 */
-	unsigned char alters; /* who calls it may have other namespaces, credentials or ids when it returns */
-	unsigned char _pad;
+	unsigned char cause;	     /* enum bt_cause: the call changes the caller's namespaces when it returns 0 */
+	unsigned char alters;	     /* who calls it may have other namespaces, credentials or ids when it returns */
+	unsigned char alters_either; /* so may who calls what has this number, native or 32-bit */
 	/* Of what alters nothing; for the rest these are 0. */
 	unsigned short entry_plain; /* entry_id if nothing but `entry_asks` is asked, and the record is registers */
 	unsigned short exit_plain;  /* exit_id if nothing is asked that the entry does not, and it is the result */

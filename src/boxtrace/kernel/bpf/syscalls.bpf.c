@@ -20,6 +20,12 @@ char LICENSE[] SEC("license") = "GPL";
  */
 #define FLEETING_TRACKERS (1U << BT_TRACK_PROCNAME | 1U << BT_TRACK_VUID | 1U << BT_TRACK_VGID)
 
+/* Kinds of trackers whose answer about a task may be another one after a call of its own. */
+#define OWN_TRACKERS                                                                                                   \
+	(1U << BT_TRACK_UID | 1U << BT_TRACK_GID | 1U << BT_TRACK_CGROUP_NS | 1U << BT_TRACK_IPC_NS |                  \
+	 1U << BT_TRACK_MNT_NS | 1U << BT_TRACK_NET_NS | 1U << BT_TRACK_TIME_NS | 1U << BT_TRACK_USER_NS |             \
+	 1U << BT_TRACK_UTS_NS)
+
 /* Which preconditions of filters the task does not meet that `cpu` knows: they are about contexts that last. */
 static __noinline int find_rejecting(struct bt_cpu *cpu)
 {
@@ -44,6 +50,8 @@ static __always_inline void interval_begin(struct bt_cpu *cpu, struct task_struc
 		WRITE_ONCE(cpu->rejecting, find_rejecting(cpu));
 	if (cpu->selected)
 		WRITE_ONCE(cpu->admitted_at, cpu->generation);
+	else if (control.trackers & OWN_TRACKERS)
+		WRITE_ONCE(cpu->rejected_so_far, 1);
 	else
 		WRITE_ONCE(cpu->rejected_at, cpu->generation);
 	barrier();
@@ -78,6 +86,18 @@ static __noinline int enter(u64 *arguments)
 		return 0;
 	return call->entry_layout ? record_layout(cpu, regs, call, 0, false)
 				  : record_registers(cpu, regs, call, 0, false);
+}
+
+static __always_inline bool is_rejected_so_far(struct bt_cpu *cpu, u64 generation)
+{
+	return cpu->rejected_so_far && cpu->generation == generation;
+}
+
+/* A call of who is not selected as of this generation: does it have to be looked at when it returns? */
+static __always_inline void enter_rejected(struct bt_cpu *cpu, u64 number)
+{
+	if (number >= BT_COMPAT_BASE || syscalls[number].alters_either)
+		interval_end(cpu);
 }
 
 /* Does a filter reject the call at once? What is known of its return then is kept for that. */
@@ -119,8 +139,12 @@ int sys_enter(u64 *arguments)
 	generation = control.generation;
 	if (cpu->rejected_at == generation)
 		return 0;
-	if (unlikely(cpu->admitted_at != generation))
-		return enter(saved.arguments);
+	if (unlikely(cpu->admitted_at != generation)) {
+		if (!is_rejected_so_far(cpu, generation))
+			return enter(saved.arguments);
+		enter_rejected(cpu, saved.arguments[1]);
+		return 0;
+	}
 	task = bpf_get_current_task_btf();
 	saved.task = task;
 	number = saved.arguments[1];
@@ -212,7 +236,7 @@ int sys_exit(u64 *arguments)
 		return 0;
 	/* During the call another process may have changed the selection, or moved the task to another cgroup. */
 	if (unlikely(cpu->admitted_at != generation))
-		return leave(saved.arguments);
+		return is_rejected_so_far(cpu, generation) ? 0 : leave(saved.arguments);
 	if (IMMEDIATE(BT_IMM_FILTERED) && exit_rejected(cpu, saved.arguments))
 		return 0;
 	if (IMMEDIATE(BT_IMM_SUBBUFS_DIRECT) ? leave_usual(cpu, &saved, true) : leave_looked_up(cpu, saved.arguments))
