@@ -12,6 +12,7 @@ from boxtrace.filters.assembler import encode
 from boxtrace.filters.binding import EventScopes
 from boxtrace.filters.compile import compile_filter
 from boxtrace.filters.inputs import InputLayout, packed
+from support import filter_fields
 from support.bpf_run import Function
 from support.filter_expressions import (
     CONTEXTS,
@@ -61,6 +62,27 @@ def test_what_the_kernel_cannot_decide_it_lets_pass(
         for values in several:
             in_kernel, whole = bool(function(memory(values))), wanted.matches(record(values))
             assert in_kernel or not whole
+            assert in_kernel is whole or compiled.postponed
+
+
+VARIOUS = EventScopes.of(filter_fields.STREAM, filter_fields.EVENT)
+KNOWN = InputLayout(contexts=packed(CONTEXTS), payload=packed(filter_fields.EVENT.fields), rooms={"path": ROOM})
+
+
+@settings(max_examples=150, deadline=None)
+@given(expressions, filter_fields.expressions, st.lists(filter_fields.events(), min_size=1, max_size=4))
+def test_what_only_readers_know_leaves_the_rest_to_the_kernel(
+    left: Random, right: Random, several: list[dict[str, Any]]
+) -> None:
+    wanted = Filter(f"({left.text}) && ({right.text})")
+    compiled = compile_filter(wanted.bind(VARIOUS), KNOWN)
+    alone = compile_filter(Filter(left.text).bind(VARIOUS), KNOWN)
+    assert alone.postponed == ()
+    with Function(encode(compiled.instructions), SIZE, SECOND) as function:
+        for values in several:
+            in_kernel, whole = bool(function(memory(values))), wanted.matches(filter_fields.record(values))
+            assert whole is (evaluate(left, values) and evaluate(right, values))
+            assert whole <= in_kernel <= evaluate(left, values)
             assert in_kernel is whole or compiled.postponed
 
 

@@ -1,9 +1,13 @@
-"""Random filter expressions, each with a Python expression that says the same, made without the product's help."""
+"""Random filter expressions, each with a Python expression that says the same, made without the product's help.
+
+The fields are of constant size but for the last, so that the kernel knows all; :mod:`support.filter_fields` has others.
+"""
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +62,8 @@ NUMBERS = {
 TEXTS = {"$ctx.procname": "procname", "comm": "comm", "short": "short", "path": "path"}
 LEVELS = ["||", "&&", "== !=", "< <= > >=", "|", "^", "&", "<< >>"]
 LEVEL = {operator: level for level, operators in enumerate(LEVELS) for operator in operators.split()}
+OF_REALS = ["!=", "&&", "<", "<=", "==", ">", ">=", "||"]
+"""Operators whose operands may be floating point numbers."""
 
 
 class Ended(Exception):
@@ -75,6 +81,17 @@ def shift(value: int, count: int, left: bool) -> int:
     return signed(value * 2**count) if left else signed((value % 2**64) // 2**count)
 
 
+def at(value: Any, *steps: str | int) -> Any:
+    """A member, an element, or what an option holds."""
+    for step in steps:
+        if value is None or (isinstance(step, int) and step >= len(value)):
+            raise Ended
+        value = value[step]
+    if value is None:
+        raise Ended
+    return value
+
+
 def like(text: bytes, pattern: bytes) -> bool:
     return re.fullmatch(pattern, text, re.DOTALL) is not None
 
@@ -86,13 +103,15 @@ class Random:
     text: str
     python: str
     level: int = len(LEVELS)
+    real: bool = False
+    """It is a floating point number."""
 
 
 def evaluate(expression: Random, values: dict[str, Any]) -> bool:
     """The verdict of plain Python."""
     names = {name: signed(value) if isinstance(value, int) else value for name, value in values.items()}
     try:
-        return bool(eval(expression.python, {"signed": signed, "shift": shift, "like": like}, names))
+        return bool(eval(expression.python, {"signed": signed, "shift": shift, "like": like, "at": at}, names))
     except Ended:
         return False
 
@@ -127,12 +146,12 @@ def _quoted(draw: st.DrawFn, *pieces: str) -> str:
 
 
 @st.composite
-def text_comparisons(draw: st.DrawFn) -> Random:
-    field, name = draw(st.sampled_from(sorted(TEXTS.items())))
+def text_comparisons(draw: st.DrawFn, texts: Mapping[str, str] = TEXTS) -> Random:
+    field, name = draw(st.sampled_from(sorted(texts.items())))
     operator = draw(st.sampled_from(["==", "!=", "==", "!=", "<", "<=", ">", ">="]))
     kind = draw(st.integers(0, 3))
     if kind == 0:
-        other, python = draw(st.sampled_from(sorted(TEXTS.items())))
+        other, python = draw(st.sampled_from(sorted(texts.items())))
     elif kind == 1 or operator not in ("==", "!="):
         plain = draw(names).decode("utf-8", "ignore")
         other, python = _quoted(draw, plain), repr(plain.encode())
@@ -157,9 +176,12 @@ def _wrapped(draw: st.DrawFn, part: Random, least: int) -> str:
 
 @st.composite
 def unary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
-    operator, operand = draw(st.sampled_from("-+!~")), draw(inner)
-    python = {"-": "signed(-{})", "+": "{}", "!": "int(not {})", "~": "(~{})"}[operator].format(f"({operand.python})")
-    return Random(operator + _wrapped(draw, operand, len(LEVELS)), python)
+    operand = draw(inner)
+    operator = draw(st.sampled_from("-+!" if operand.real else "-+!~"))
+    negative = "(-{})" if operand.real else "signed(-{})"
+    python = {"-": negative, "+": "{}", "!": "int(not {})", "~": "(~{})"}[operator].format(f"({operand.python})")
+    text = operator + _wrapped(draw, operand, len(LEVELS))
+    return Random(text, python, real=operand.real and operator != "!")
 
 
 _gaps = st.sampled_from([" "] * 6 + ["", "\n\t", " /* a */ ", ' // b && "\n'])
@@ -167,8 +189,9 @@ _gaps = st.sampled_from([" "] * 6 + ["", "\n\t", " /* a */ ", ' // b && "\n'])
 
 @st.composite
 def binary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
-    operator = draw(st.sampled_from(sorted(LEVEL)))
     left, right = draw(inner), draw(inner)
+    real = left.real or right.real
+    operator = draw(st.sampled_from(OF_REALS if real else sorted(LEVEL)))
     level = LEVEL[operator]
     before, behind = draw(_gaps), draw(_gaps)
     text = f"{_wrapped(draw, left, level)}{before}{operator}{behind}{_wrapped(draw, right, level + 1)}"
@@ -178,6 +201,8 @@ def binary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
         python = f"shift({left.python}, {right.python}, {operator == '<<'})"
     elif operator in ("&", "^", "|"):
         python = f"(({left.python}) {operator} ({right.python}))"
+    elif real:
+        python = f"int(float({left.python}) {operator} float({right.python}))"
     else:
         python = f"int(({left.python}) {operator} ({right.python}))"
     return Random(text, python, level)
@@ -185,10 +210,17 @@ def binary(draw: st.DrawFn, inner: st.SearchStrategy[Random]) -> Random:
 
 fields_of_numbers = st.sampled_from(sorted(NUMBERS.items())).map(lambda item: Random(item[0], item[1]))
 leaves = st.one_of(fields_of_numbers, literals(), text_comparisons())
-expressions = st.recursive(leaves, lambda inner: st.one_of(binary(inner), binary(inner), unary(inner)), max_leaves=12)
 
 
-def _whole(bits: int, is_signed: bool) -> st.SearchStrategy[int]:
+def trees(leaves: st.SearchStrategy[Random]) -> st.SearchStrategy[Random]:
+    """Expressions of such parts."""
+    return st.recursive(leaves, lambda inner: st.one_of(binary(inner), binary(inner), unary(inner)), max_leaves=12)
+
+
+expressions = trees(leaves)
+
+
+def whole(bits: int, is_signed: bool) -> st.SearchStrategy[int]:
     low = -(2 ** (bits - 1)) if is_signed else 0
     return integers.map(lambda value: (value - low) % 2**bits + low)
 
@@ -196,20 +228,20 @@ def _whole(bits: int, is_signed: bool) -> st.SearchStrategy[int]:
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
     """Values of all fields, by their Python names."""
-    values: dict[str, Any] = {"pid_ns": draw(_whole(32, False)), "tid": draw(_whole(32, True))}
+    values: dict[str, Any] = {"pid_ns": draw(whole(32, False)), "tid": draw(whole(32, True))}
     values["procname"] = draw(names)
     for bits in (64, 32, 16, 8):
-        values[f"i{bits}"] = draw(_whole(bits, True))
-        values[f"u{bits}"] = draw(_whole(bits, False))
-    values["pair0"], values["pair1"] = draw(_whole(16, True)), draw(_whole(16, True))
+        values[f"i{bits}"] = draw(whole(bits, True))
+        values[f"u{bits}"] = draw(whole(bits, False))
+    values["pair0"], values["pair1"] = draw(whole(16, True)), draw(whole(16, True))
     values["comm"], values["short"] = draw(names), draw(names)[:5]
     values["path"] = draw(names)[: ROOM - 1]
     values["mode"], values["state"], values["deep_x"] = (
-        draw(_whole(8, True)),
-        draw(_whole(64, False)),
-        draw(_whole(16, True)),
+        draw(whole(8, True)),
+        draw(whole(64, False)),
+        draw(whole(16, True)),
     )
-    values |= {f"deep{number}": draw(_whole(32, False)) for number in range(3)}
+    values |= {f"deep{number}": draw(whole(32, False)) for number in range(3)}
     return values
 
 

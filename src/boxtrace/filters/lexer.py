@@ -5,6 +5,7 @@ Written by hand: an expression is one line, and a generated parser would take lo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def tokens(expression: str) -> Iterator[Token]:
             case "float":
                 if expression[end : end + 1].isalnum():
                     raise FilterError("a number ends in something else", expression=expression, position=end)
-                yield Token(TokenKind.FLOAT, text, at, float(text.rstrip("fFlL")))
+                yield Token(TokenKind.FLOAT, text, at, _float(expression, text, at))
             case "string":
                 yield Token(TokenKind.STRING, text, at, _pieces(expression, text, at))
             case "name":
@@ -109,6 +110,13 @@ def _suffix_end(expression: str, at: int, end: int) -> int:
         digits = "a binary number" if expression[at : at + 2] in ("0b", "0B") else "an integer"
         raise FilterError(f"{expression[end]!r} cannot be part of {digits}", expression=expression, position=end)
     return suffix.end()
+
+
+def _float(expression: str, text: str, at: int) -> float:
+    value = float(text.rstrip("fFlL"))
+    if math.isinf(value):
+        raise FilterError("this number is too big", expression=expression, position=at)
+    return value
 
 
 def _integer(expression: str, text: str, at: int) -> int:
@@ -143,7 +151,8 @@ def _pieces(expression: str, literal: str, at: int) -> tuple[bytes, ...]:
         elif char in _SIMPLE_ESCAPES:
             pieces[-1] += _SIMPLE_ESCAPES[char].encode()
         else:
-            message = f"there is no escape sequence '\\{char}'"
+            shown = char if char.isprintable() else repr(char)[1:-1]
+            message = f"there is no escape sequence '\\{shown}'"
             raise FilterError(message, expression=expression, position=at + match.start())
     pieces[-1] += literal[start:-1].encode("utf-8", "surrogateescape")
     if any(0 in piece for piece in pieces):

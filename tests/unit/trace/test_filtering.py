@@ -16,7 +16,7 @@ from boxtrace.view.fast_text import text_pieces
 from boxtrace.view.text import TextView
 from support.filter_expressions import EVENT as RANDOM
 from support.filter_expressions import STREAM as RANDOM_STREAM
-from support.filter_rows import DECODER
+from support.filter_rows import ROWS
 from support.filter_trace import EXPRESSIONS, write_filter_trace
 
 KERNEL = Path(__file__).parents[2] / "data" / "lttng-kernel-trace"
@@ -88,7 +88,7 @@ def test_the_codes_are_those_of_the_native_core() -> None:
 
 
 def test_the_native_core_refuses_what_contradicts_itself() -> None:
-    native, plan = DECODER.known.native, DECODER.plan
+    native, plan = ROWS.decoder.known.native, ROWS.decoder.plan
     columns = ColumnFilter(plan.plan)
     columns.add_event(Filter("pair[1] == 4").bind(EventScopes.of(RANDOM_STREAM, RANDOM)), plan.fields[0])
     words = list(columns.words()[0])
