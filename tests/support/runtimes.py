@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,17 +67,23 @@ def child_of(pid: int) -> int | None:
     return int(children[0]) if children else None
 
 
-def _podman(directory: Path, *prefix: str) -> Callable[..., str]:
+def _podman_command(directory: Path) -> tuple[list[str], dict[str, Any]]:
+    """Return the command with its own directories, and what Popen is given with it."""
     configuration = directory / "containers.conf"
     configuration.write_text('[containers]\nnetns = "none"\n[engine]\nevents_logger = "file"\n')
     configuration.chmod(0o644)
     places = [f"--root={directory}/root", f"--runroot={directory}/run", f"--tmpdir={directory}/tmp"]
-    command = [*prefix, "podman", *places, "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"]
+    command = ["podman", *places, "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"]
     environment = {**os.environ, "CONTAINERS_CONF": str(configuration), "HOME": str(directory)}
     environment["XDG_RUNTIME_DIR"] = str(directory)
+    return command, {"env": environment, "cwd": directory}
+
+
+def _podman(directory: Path, *prefix: str) -> Callable[..., str]:
+    command, options = _podman_command(directory)
 
     def podman(*arguments: str) -> str:
-        return run(*command, *arguments, env=environment, cwd=directory)
+        return run(*prefix, *command, *arguments, **options)
 
     return podman
 
@@ -115,6 +122,20 @@ def podman_calls(directory: Path) -> Iterator[Callable[..., str]]:
         yield call
     finally:
         remove(call, "rm", "--all", "--force", "--time=0")
+
+
+@contextmanager
+def podman_service(directory: Path) -> Iterator[str]:
+    """Podman's API for the containers of :func:`podman_calls`; its address."""
+    address = f"unix://{directory}/podman.sock"
+    command, options = _podman_command(directory)
+    process = subprocess.Popen([*command, "system", "service", "--time=0", address], **options)
+    try:
+        wait_for("Podman's API", lambda: (directory / "podman.sock").exists())
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager

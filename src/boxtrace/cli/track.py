@@ -19,7 +19,10 @@ recording_option = click.option(
 def change_sets(request: str, recording: int | None, kind: str | None, values: tuple[str, ...]) -> None:
     """Have a recording change its sets, and print what they are then."""
     more: dict[str, Any] = {} if kind is None else {"kind": kind, "values": list(values)}
-    sets: dict[str, list[str]] = ask_recording(request, recording, **more)["sets"]
+    answer = ask_recording(request, recording, **more)
+    sets: dict[str, list[str]] = answer["sets"]
+    for note in answer["notes"]:
+        click.echo(f"boxtrace: warning: {note}", err=True)
     if not sets:
         click.echo("the whole host is recorded")
     for word, held in sets.items():

@@ -20,7 +20,15 @@ from boxtrace.units import Nanoseconds
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["EngineEvent", "EngineEvents", "describe", "describe_event", "list_by_api", "runtime_event"]
+__all__ = [
+    "EngineEvent",
+    "EngineEvents",
+    "describe",
+    "describe_event",
+    "inspect_by_api",
+    "list_by_api",
+    "runtime_event",
+]
 
 _TIMEOUT_SECONDS = 3
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
@@ -138,6 +146,17 @@ def list_by_api(runtime: str, address: str) -> list[RuntimeContainer]:
     try:
         found = (_inspect(client, listed["Id"]) for listed in client.containers(all=True))
         return [container for container in found if container is not None]
+    except _errors() as error:
+        raise RuntimeFailedError(f"{runtime}: the daemon at {address} failed: {_reason(error)}") from error
+    finally:
+        client.close()
+
+
+def inspect_by_api(runtime: str, address: str, identifier: str) -> RuntimeContainer | None:
+    """Return one container of a daemon, None if it has none of this id; see :func:`list_by_api`."""
+    client = _connect(runtime, address)
+    try:
+        return _inspect(client, identifier)
     except _errors() as error:
         raise RuntimeFailedError(f"{runtime}: the daemon at {address} failed: {_reason(error)}") from error
     finally:

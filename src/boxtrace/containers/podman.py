@@ -6,9 +6,11 @@ Podman has no daemon. What runs is found by its conmons; where a user has Podman
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 
 from boxtrace.containers.conmon import born_beside, is_conmon, monitored
-from boxtrace.containers.engine import list_by_api
+from boxtrace.containers.engine import inspect_by_api, list_by_api
 from boxtrace.containers.oci import directories
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
 from boxtrace.containers.table import ProcessTable, Task
@@ -55,4 +57,13 @@ class Podman:
 
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""
-        return born_beside("libpod", processes, monitor, init)
+        found = born_beside("libpod", processes, monitor, init)
+        if found is None:
+            return None
+        for address in self.addresses():
+            # Its events tell the labels, too, but later: it is decided by what is told here whether it is wanted.
+            with suppress(RuntimeAbsentError, RuntimeFailedError):
+                told = inspect_by_api(self.name, address, found.id)
+                if told is not None:
+                    return replace(found, labels=told.labels)
+        return found

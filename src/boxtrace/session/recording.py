@@ -14,7 +14,7 @@ from boxtrace.containers.beside import Birth
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.model import BIRTH_RESOLUTION_NS, UNKNOWN_RUNTIME, Cgroup, Container
 from boxtrace.containers.watch import ContainerWatch
-from boxtrace.errors import OutputError
+from boxtrace.errors import OutputError, SelectionError
 from boxtrace.kernel.capabilities import require_recording
 from boxtrace.kernel.contexts import context_layout
 from boxtrace.kernel.emitter import Emitter
@@ -287,6 +287,8 @@ class _Recording:
         if not known or rules.may_match or rules.host_only:
             known = survey_running(self._warn)
             self._tracking.refresh(known)  # some may have started before anybody would have seen their birth
+        for note in self._tracking.notes():
+            self._warn(note)
         self._accounted = self._account(known)
         if self._newborns is not None:
             self._loop.attend(self._newborns)
@@ -332,8 +334,12 @@ class _Recording:
                 self._loop.watch(container.init_pid, container.name, pid_ns=container.pid_ns, ends=False)
 
     def _welcome(self, accounting: Accounting, accounted: Sequence[Container]) -> None:
-        """Follow and announce containers that have got an account later."""
+        """Follow and announce containers that have got an account later, and select them if they are to be."""
         self._watch_accounted(accounting, accounted)
+        try:
+            self._tracking.take_latecomers()
+        except SelectionError as error:
+            self._warn(str(error))
         first = len(self._accounted) + 1
         self._accounted = (*self._accounted, *accounted)
         if self._dumper is not None or self._dump is None:

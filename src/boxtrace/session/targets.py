@@ -28,6 +28,7 @@ __all__ = [
     "find_cgroup",
     "find_pid_namespaces",
     "make_probes",
+    "newborn_policy",
     "select_targets",
 ]
 
@@ -167,6 +168,7 @@ def select_targets(
     follow: bool = False,
     command: bool = False,
     hierarchy: str | None = None,
+    newborns: bool = True,
 ) -> Targets:
     """Choose how each container is recognised: by its pid namespace where that is its own, else by its cgroup.
 
@@ -177,6 +179,7 @@ def select_targets(
     :param follow: whether what the chosen processes fork is recorded as well.
     :param command: whether a command will be recorded, too.
     :param hierarchy: of the recording, if it runs already.
+    :param newborns: whether its programs have code for containers that start later.
     :raises SelectionError: for a container that shares its pid namespace and has no cgroup of its own, or a cgroup that
         does not exist.
     """
@@ -216,7 +219,7 @@ def select_targets(
         ids=frozenset(ids),
         follow=follow,
         command=command,
-        newborn=newborn_policy(rules),
+        newborn=newborn_policy(rules) if newborns else Newborn.NOTHING,
         any_newborn=rules.new,
         watched=_watched(chosen),
     )

@@ -8,23 +8,32 @@ from typing import Any
 
 from boxtrace.containers.match import match
 from boxtrace.containers.model import Container
+from boxtrace.containers.podman import Podman
 from boxtrace.containers.rules import ContainerRule, ContainerRules, Property, is_glob
 from boxtrace.errors import SelectionError, UsageError
+from boxtrace.kernel.selection import Newborn
 from boxtrace.kernel.trackers import KINDS, TrackerId, parse_id
 from boxtrace.session.channel import Channel
 from boxtrace.session.options import RecordOptions
-from boxtrace.session.targets import Targets, check_process, find_pid_namespaces, select_targets
+from boxtrace.session.targets import Targets, check_process, find_pid_namespaces, newborn_policy, select_targets
 
 __all__ = ["FLAGS", "TrackSets", "Tracking", "kind_words"]
 
 FLAGS = {"new-containers": "new", "host-only": "host_only"}
 """Kinds without values, and what they are called in :class:`ContainerRules`."""
 _CGROUP = "cgroup"
+_LATE = (
+    "containers that start from now on are taken, or left out, up to a second after their start: "
+    "the recording began without a selection of containers"
+)
 
 
 def kind_words() -> tuple[str, ...]:
     """Return the word of every kind of which a recording has a set."""
     return (*Property, _CGROUP, *KINDS, *FLAGS)
+
+
+_NO_LABELS = "Podman tells the labels of its containers only where its API service is on (podman system service)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,8 @@ class Tracking:
     def __init__(
         self, sets: TrackSets, targets: Targets, channels: Sequence[Channel], known: Callable[[], Sequence[Container]]
     ) -> None:
+        self._newborns = bool(targets.rules)
+        """Whether the programs know of births: as it was when they were loaded."""
         self._sets = sets
         self.targets = targets
         """What the sets mean at this moment."""
@@ -184,14 +195,41 @@ class Tracking:
                 raise _unknown(word)
             change = self._sets.with_values if request["command"] == "track" else self._sets.without_values
             self._apply(change(word, values, self._known()))
-        return {"sets": self._sets.listing()}
+        return {"sets": self._sets.listing(), "notes": self.notes()}
+
+    def notes(self) -> list[str]:
+        """Return what is not as the sets might make one expect: a sentence each."""
+        found = [_LATE] if self._is_late(self._sets) else []
+        asked = any(rule.about is Property.LABEL for rule in self._sets.rules.rules)
+        if asked and not Podman.addresses() and any(each.runtime == Podman.name for each in self._known()):
+            found.append(_NO_LABELS)
+        return found
+
+    def take_latecomers(self) -> None:
+        """Take, or leave out, who has started, where the programs do not know of births.
+
+        :raises SelectionError: for a container that cannot be told from others; nothing changes then.
+        """
+        if self._is_late(self._sets):
+            self._select(self._sets, self._running())
+
+    def _is_late(self, sets: TrackSets) -> bool:
+        return not self._newborns and newborn_policy(sets.rules) is not Newborn.NOTHING
+
+    def _running(self) -> Sequence[Container]:
+        return [container for container in self._known() if container.init_pid is not None]
 
     def _apply(self, sets: TrackSets) -> None:
         sets.rules.check()
+        if sets.rules.new and not self._newborns:
+            raise UsageError(
+                "this recording cannot be limited to new containers: it began without a selection of containers",
+                hint="begin another one with boxtrace record --new-containers",
+            )
         find_pid_namespaces(
             int(each.value) for each in sets.ids - self._sets.ids if each.kind == "pid-ns" and not each.excluded
         )
-        self._select(sets, [container for container in self._known() if container.init_pid is not None])
+        self._select(sets, self._running())
 
     def _select(self, sets: TrackSets, running: Sequence[Container]) -> None:
         before = self.targets.selection
@@ -201,6 +239,7 @@ class Tracking:
             follow=before.follow,
             command=before.command,
             hierarchy=self.targets.hierarchy,
+            newborns=self._newborns,
         )
         for channel in self._channels:
             channel.programs.selector.select(targets.selection)
@@ -208,7 +247,13 @@ class Tracking:
 
 
 def make_targets(
-    sets: TrackSets, running: Sequence[Container], *, follow: bool, command: bool, hierarchy: str | None = None
+    sets: TrackSets,
+    running: Sequence[Container],
+    *,
+    follow: bool,
+    command: bool,
+    hierarchy: str | None = None,
+    newborns: bool = True,
 ) -> Targets:
     """Find out what sets mean now, see :func:`~boxtrace.session.targets.select_targets`."""
     return select_targets(
@@ -219,4 +264,5 @@ def make_targets(
         follow=follow,
         command=command,
         hierarchy=hierarchy,
+        newborns=newborns,
     )
