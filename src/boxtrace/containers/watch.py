@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -159,14 +158,14 @@ class ContainerWatch:
         self._look()
         self._write()
 
-    @contextmanager
-    def _surviving(self, what: str) -> Iterator[None]:
+    def _surviving(self, what: str) -> _Surviving:
         """Go on after whatever fails in the block, and tell of it."""
-        try:
-            yield
-        except Exception as error:  # what others write, and end meanwhile, can be anything; names must not end with it
-            self._warn_once(what, f"{what}: {type(error).__name__}: {error}; its containers may lack their names")
-            self._stop.wait(_HINT_SECONDS)  # should it fail at once every time
+        return _Surviving(self._survive, what)
+
+    def _survive(self, what: str, error: Exception) -> None:
+        """Tell that something failed; the rest goes on."""
+        self._warn_once(what, f"{what}: {type(error).__name__}: {error}; its containers may lack their names")
+        self._stop.wait(_HINT_SECONDS)  # should it fail at once every time
 
     def _warn_once(self, what: str, sentence: str) -> None:
         with self._lock:
@@ -444,6 +443,28 @@ class ContainerWatch:
                     self._record(news)
                 except OutputError as error:
                     self.failure = error
+
+
+class _Surviving:
+    """What fails in the block is told of, and ends nothing. No generator: many are entered while a container starts."""
+
+    __slots__ = ("_survive", "_what")
+
+    def __init__(self, survive: Callable[[str, Exception], None], what: str) -> None:
+        self._survive = survive
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        # What others write, and end meanwhile, can be anything; names must not end with it.
+        self._survive(self._what, error)
+        return True
 
 
 def _is_over(known: Container | None, seen: Container, told: Container) -> bool:

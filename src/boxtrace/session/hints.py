@@ -64,7 +64,7 @@ class BirthHints:
         for (start, pid, comm), (_, parent, _) in pairwise(each):
             if not pid:
                 break
-            found.append(Task(Pid(pid), _name(comm), Pid(parent), Nanoseconds(start)))
+            found.append(_task(pid, comm, parent, start))
         return tuple(found)
 
     def close(self) -> None:
@@ -74,8 +74,9 @@ class BirthHints:
 
 
 @lru_cache
-def _name(comm: bytes) -> str:
-    return clean(comm.split(b"\0", 1)[0].decode(errors="replace"))
+def _task(pid: int, comm: bytes, parent: int, start: int) -> Task:
+    """One object for what nearly all births descend from."""
+    return Task(Pid(pid), clean(comm.split(b"\0", 1)[0].decode(errors="replace")), Pid(parent), Nanoseconds(start))
 
 
 class _Members:
