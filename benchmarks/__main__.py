@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.bench_concurrent import format_concurrent, measure_concurrent
 from benchmarks.bench_containers import format_containers, measure_containers
 from benchmarks.bench_decode import format_decode, measure_decode
 from benchmarks.bench_instructions import format_instructions, measure_instructions
@@ -82,6 +83,13 @@ def _containers(options: argparse.Namespace) -> None:
     write_json(options.output, "containers", {kind: asdict(result) for kind, result in results.items()})
 
 
+def _concurrent(options: argparse.Namespace) -> None:
+    results = measure_concurrent(options.concurrent)
+    print("\nContainers that live 30 ms, ten at a time, recorded by name; medians (half of them lie between)\n")
+    print(format_concurrent(results))
+    write_json(options.output, "concurrent", {starter: asdict(result) for starter, result in results.items()})
+
+
 def _startup(options: argparse.Namespace) -> None:
     costs = measure_starts(options.rounds)
     print(f"\nFrom the start of a command, median of {options.rounds} interleaved rounds\n")
@@ -97,6 +105,7 @@ BENCHMARKS = {
     "decode": _decode,
     "user": _user,
     "containers": _containers,
+    "concurrent": _concurrent,
 }
 """Every benchmark, in the order of their running."""
 
@@ -114,6 +123,9 @@ def main() -> int:
         type=int,
         default=200,
         help="with each kind of recording, a multiple of 25 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--concurrent", type=int, default=200, help="of each starter, a multiple of 20 (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, default=Path("build/bench"), help="for JSON (default: %(default)s)")
     options = parser.parse_args()

@@ -5,21 +5,25 @@ from __future__ import annotations
 import resource
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.crun import CrunBundles
 from benchmarks.report import format_table
-from benchmarks.tracers import recording
+from benchmarks.tracers import empty_programs, recording
+from benchmarks.workload import build_tools
 from boxtrace.trace import open_trace
 from boxtrace.trace.containers import TraceContainers
 
 __all__ = ["ShortContainers", "format_containers", "measure_containers"]
 
 _BLOCK = 25
+_EMPTY = "nothing, but empty BPF programs at system calls"
 _KINDS: dict[str, Sequence[str] | None] = {
     "nothing": None,
+    _EMPTY: None,
     "births alone": ("-e", "cgroup_rename"),
     "these containers, all events": ("--container", "traced-*"),
     "whole host, all events": (),
@@ -63,13 +67,14 @@ def measure_containers(count: int) -> dict[str, ShortContainers]:
     """
     results = {kind: ShortContainers() for kind in _KINDS}
     with tempfile.TemporaryDirectory(prefix="boxtrace-bench-") as text:
-        bundles = CrunBundles(Path(text) / "bundles")
+        bundles, tools = CrunBundles(Path(text) / "bundles"), build_tools(Path(text))
         _run(bundles, _names("warm"))
         alone = _run(bundles, _names("alone"))
         for number, (kind, options) in enumerate(_turns(count // _BLOCK)):
             result, trace, codes = results[kind], Path(text) / f"trace-{number}", _names(f"traced-{number}")
             if options is None:
-                block = _run(bundles, codes)
+                with empty_programs(tools) if kind == _EMPTY else nullcontext():
+                    block = _run(bundles, codes)
             else:
                 with recording(trace, *options, cpu=None) as recorder:
                     before = _cpu_ms(recorder.process.pid)

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.workload import Tools
 from boxtrace import _native
 
-__all__ = ["BOXTRACE", "TRACERS", "Recording", "Tracer", "recording"]
+__all__ = ["BOXTRACE", "TRACERS", "Recording", "Tracer", "empty_programs", "recording"]
 
 BOXTRACE = (sys.executable, "-c", "from boxtrace.cli.main import main; main()")
 """The command line of boxtrace, of the Python that runs this."""
@@ -156,13 +156,18 @@ def _bystander(pid: int, directory: Path, tools: Tools) -> Iterator[Recording]:
 
 
 @contextmanager
-def _empty(pid: int, directory: Path, tools: Tools) -> Iterator[None]:
+def empty_programs(tools: Tools) -> Iterator[None]:
+    """Have BPF programs at every system call that do nothing."""
     programs = _native.BpfObject(tools.empty.read_bytes(), "empty")
     programs.load()
     links = [programs.attach(name) for name in programs.programs]
     yield
     for link in links:
         link.close()
+
+
+def _empty(pid: int, directory: Path, tools: Tools) -> AbstractContextManager[object]:
+    return empty_programs(tools)
 
 
 @contextmanager
