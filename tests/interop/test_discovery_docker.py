@@ -11,10 +11,12 @@ import pytest
 
 from boxtrace.containers import ContainerStore, Namespaces, discover, find, members, survey
 from boxtrace.containers.docker import Docker
+from boxtrace.containers.listing import list_containers
 from boxtrace.containers.runtime import RuntimeFailedError
 from boxtrace.containers.table import ProcessTable
 from boxtrace.errors import ContainerNotFoundError, SelectionError
 from support.dockerd import BUSYBOX_IMAGE, Dockerd
+from support.runtimes import wait_for
 
 
 def inspect(daemon: Dockerd, name: str) -> dict[str, Any]:
@@ -89,7 +91,23 @@ def test_container_that_another_started_inside_is_nested(dockerd: Dockerd) -> No
         outer = find("outer")
         inner = next((item for item in discover() if outer.pid_ns in item.pid_ns_ancestors), None)
     assert inner is not None and inner.runtime == "unknown"
+    assert inner.name == f"pidns-{inner.pid_ns}"  # its cgroup is the outer one's, and so is that cgroup's name
     assert inner.pid_ns_ancestors[:1] == (outer.pid_ns,)
+
+
+def test_container_inside_one_with_the_hosts_pids_has_it_as_parent(dockerd: Dockerd) -> None:
+    allowed = ("--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined")
+    dockerd.run("around", "unshare", "-p", "-f", "sleep", "100", options=("--pid=host", *allowed))
+
+    def inside() -> int | None:
+        found = survey()
+        (around,) = [item for item in found.containers if item.name == "around"]
+        inits = {process.pid for process in members(around, found.containers, found.snapshot)}
+        rows = [row for row in list_containers(found) if row.container.init_pid in inits and row.container != around]
+        assert all(row.parent == around for row in rows)
+        return len(rows)
+
+    assert wait_for("the container inside", inside) == 1
 
 
 def test_names_stay_in_the_trace(dockerd: Dockerd, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every runtime that runs here: found, with the name, ids and namespaces that its own tools and /proc tell."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from boxtrace.containers import Namespaces, discover, find, members, parent, sur
 from boxtrace.containers.containerd import Containerd
 from boxtrace.containers.table import ProcessTable
 from support.dockerd import Dockerd
-from support.runtimes import RUNTIMES, Started, wait_for
+from support.require import require_root
+from support.runtimes import RUNTIMES, Started, child_of, rootless_podman, wait_for
 
 Start = Callable[..., Started]
 
@@ -42,6 +44,20 @@ def test_container_is_gone_when_it_ended(start_container: Start, runtime: str) -
 def test_several_runtimes_at_once_are_told_apart(start_container: Start) -> None:
     started = {start_container(runtime, "same", "/bin/sleep", "100") for runtime in ("podman", "lxc")}
     assert {find(f"{truth.runtime}:same").init_pid for truth in started} == {truth.init_pid for truth in started}
+
+
+def test_container_with_the_hosts_pids_and_no_cgroup_of_its_own_is_its_processes() -> None:
+    """Its cgroup is that of who started it, and of much else."""
+    require_root()
+    command = ("/bin/sh", "-c", "/bin/sleep 100; exit")
+    with tempfile.TemporaryDirectory(prefix="bt-", ignore_cleanup_errors=True) as text:
+        Path(text).chmod(0o755)
+        with rootless_podman(Path(text), "host-pids", command, "--pid=host") as truth:
+            child = wait_for("its child", lambda: child_of(truth.init_pid))
+            found = survey()
+            (container,) = [item for item in found.containers if item.name == "host-pids"]
+            inside = [process.pid for process in members(container, found.containers, found.snapshot)]
+            assert inside == sorted([truth.init_pid, child])
 
 
 def test_container_in_a_container_has_it_as_parent(start_container: Start) -> None:

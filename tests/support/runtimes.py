@@ -70,7 +70,8 @@ def child_of(pid: int) -> int | None:
 def _podman_command(directory: Path) -> tuple[list[str], dict[str, Any]]:
     """Return the command with its own directories, and what Popen is given with it."""
     configuration = directory / "containers.conf"
-    configuration.write_text('[containers]\nnetns = "none"\n[engine]\nevents_logger = "file"\n')
+    limits = 'default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]'
+    configuration.write_text(f'[containers]\nnetns = "none"\n{limits}\n[engine]\nevents_logger = "file"\n')
     configuration.chmod(0o644)
     places = [f"--root={directory}/root", f"--runroot={directory}/run", f"--tmpdir={directory}/tmp"]
     command = ["podman", *places, "--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--runtime=runc"]
@@ -145,7 +146,7 @@ def podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Sta
 
 
 @contextmanager
-def rootless_podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+def rootless_podman(directory: Path, name: str, command: tuple[str, ...], *options: str) -> Iterator[Started]:
     for program, package in (("podman", "podman"), ("newuidmap", "uidmap"), ("setpriv", "util-linux")):
         require_program(program, package)
     user = "boxtrace-test"
@@ -157,7 +158,7 @@ def rootless_podman(directory: Path, name: str, command: tuple[str, ...]) -> Ite
         call = _podman(directory, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
         run("chown", "-R", user, directory)
         try:
-            yield _start_podman(call, name, "--rootfs", str(directory / "rootfs"), *command)
+            yield _start_podman(call, name, *options, "--rootfs", str(directory / "rootfs"), *command)
         finally:
             remove(call, "rm", "--all", "--force", "--time=0")
     finally:

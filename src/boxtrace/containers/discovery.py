@@ -22,7 +22,7 @@ from boxtrace.containers.runtime import Runtime, RuntimeAbsentError, RuntimeCont
 from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.unknown import find_unknown
 from boxtrace.errors import ContainerNotFoundError, SelectionError
-from boxtrace.units import NamespaceInum, Pid
+from boxtrace.units import Pid
 
 __all__ = ["RUNTIMES", "Survey", "choose", "discover", "find", "survey"]
 
@@ -83,9 +83,8 @@ def survey(*, stopped: bool = False, runtimes: Sequence[Runtime] | None = None, 
     snapshot = Snapshot(proc)
     hierarchies = Hierarchies(proc)
     containers = [_join(name, container, snapshot, hierarchies) for name, container in described]
-    spaces: set[NamespaceInum] = {item.namespaces.pid for item in containers if item.namespaces is not None}
     containers += [
-        _join(UNKNOWN_RUNTIME, container, snapshot, hierarchies) for container in find_unknown(snapshot, spaces)
+        _join(UNKNOWN_RUNTIME, container, snapshot, hierarchies) for container in find_unknown(snapshot, containers)
     ]
     chosen = [container for container in containers if stopped or container.init_pid is not None]
     chosen.sort(key=lambda item: (item.runtime == UNKNOWN_RUNTIME, item.runtime, item.name, item.id))

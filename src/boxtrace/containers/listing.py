@@ -87,7 +87,7 @@ def list_containers(found: Survey) -> list[ContainerRow]:
     return [
         ContainerRow(
             container,
-            parent(container, found.containers),
+            parent(container, found.containers, found.snapshot),
             len(members(container, found.containers, found.snapshot)),
             processes[container.init_pid].name if container.init_pid in processes else None,
             begin=None if container.birth is None else Nanoseconds(booted + container.birth),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from boxtrace.containers.members import members, owns_pid_ns
 from boxtrace.containers.model import Container
 from boxtrace.containers.mounts import MountTable, read_mounts, translate
 from boxtrace.containers.proc import Process, Snapshot
@@ -52,11 +52,12 @@ class LiveViews:
         self._snapshot = snapshot
         self._proc = proc
         running = [item for item in containers if item.namespaces is not None]
-        sharing = Counter(item.pid_ns for item in running)
-        self._by_pid_ns = {
-            item.pid_ns: item for item in running if not item.shares_host_pid_ns and sharing[item.pid_ns] == 1
-        }
-        self._others = [item for item in running if item.pid_ns not in self._by_pid_ns]
+        self._by_pid_ns = {item.pid_ns: item for item in running if owns_pid_ns(item, running)}
+        self._sharing = [
+            (item, {process.pid for process in members(item, running, snapshot)})
+            for item in running
+            if item.pid_ns not in self._by_pid_ns
+        ]
         self._mounts: Callable[[int], MountTable | None] = cache(lambda pid: read_mounts(pid, proc))
         self._ids: Callable[[int, str], list[tuple[int, ...]]] = cache(self._read_map)
 
@@ -71,10 +72,7 @@ class LiveViews:
         """Return the containers that a process is in, the outermost first."""
         chain = (process.namespaces.pid, *self._snapshot.pid_ns_ancestors(process))
         found = [self._by_pid_ns[number] for number in chain if number in self._by_pid_ns]
-        for container in self._others:
-            own = container.cgroup
-            if own is not None and own.path != "/" and any(own.contains(cgroup) for cgroup in process.cgroups):
-                found.append(container)
+        found += [container for container, pids in self._sharing if process.pid in pids]
         return sorted(found, key=_depth)
 
     def _view(self, process: Process, path: str | None, container: Container) -> View:

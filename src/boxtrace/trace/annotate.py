@@ -95,7 +95,7 @@ def annotated_table(
         spaces = [(space.number, space.begin, numbers.get(id(container))) for space, container in lives.spaces()]
         schema = dict.fromkeys((_KEY, _BEGIN, _SPACE), polars.Int64)
         frame = _join_latest(frame, keys["pid_ns"], polars.DataFrame(_in_time(spaces), schema, orient="row"))
-        frame = frame.with_columns(polars.coalesce(_SPACE, _TASK).alias(_TASK))
+        frame = frame.with_columns(polars.coalesce(_TASK, _SPACE).alias(_TASK))
     described = {
         column: [tell(container) for container in lives.containers]
         for column, tell in _CONTAINER.items()

@@ -56,18 +56,29 @@ class TraceContainers:
 
     def rows(self) -> list[ContainerRow]:
         """Return the containers by runtime and name, those that only their runtime told of included."""
-        containers = {life.space.serial: life.container for life in self._lives if life.space is not None}
-        return [
-            ContainerRow(
-                life.container,
-                parent=None if life.space is None else _nearest(life.space.around, containers),
-                processes=len(self._processes(life)),
-                command=None if life.space is None or life.space.init is None else life.space.init.name,
-                begin=None if life.space is None else life.space.begin,
-                end=None if life.space is None else life.space.end,
-            )
-            for life in self._lives
-        ]
+        return [self._container_row(life) for life in self._lives]
+
+    def _container_row(self, life: Life) -> ContainerRow:
+        first = self._naming.first(life)
+        return ContainerRow(
+            life.container,
+            parent=self._parent(life, first),
+            processes=len(self._processes(life)),
+            command=None if first is None else first.name,
+            begin=None if first is None else first.begin,
+            end=None if first is None else first.end,
+        )
+
+    def _parent(self, life: Life, first: Process | None) -> Container | None:
+        around = [] if first is None else self.around(first)
+        own = next((index for index, container in enumerate(around) if container is life.container), None)
+        if own is not None:
+            return around[own - 1] if own else None
+        return None if life.space is None else _nearest(life.space.around, self._by_serial)
+
+    @cached_property
+    def _by_serial(self) -> Mapping[int, Container]:
+        return {life.space.serial: life.container for life in self._lives if life.space is not None}
 
     def pids(self, word: str, *, at: Nanoseconds | None = None, threads: bool = False) -> list[PidRow]:
         """Return the ids of every process that was in the container that *word* means, by pid in it and time.
@@ -190,6 +201,9 @@ class TraceContainers:
             spaces = life.space.with_inside()
             everyone = [space for space, _ in self.spaces()]
             test = self._test("pid_ns", _spans(spaces, everyone, lambda space: space.number))
+            if sharing := self._naming.sharing(life):
+                within, others = test, _spans(sharing, self.state.processes, lambda process: process.pid)
+                test = lambda event: within(event) and not _covers(others, _number(event, "pid"), event.timestamp or 0)  # noqa: E731
         else:
             test = self._test("pid", members)
 
@@ -209,13 +223,7 @@ class TraceContainers:
             hint = f"record it with --context {context}"
             raise SelectionError(f"the trace does not tell the {_CONTEXTS[context]} of its events", hint=hint)
 
-        def test(event: Event) -> bool:
-            # Where the events of a packet are all of one thread, its packet context tells: the user domain's.
-            own = _has(event.stream.cls.event_context, context)
-            number = (event.context if own else event.packet_context).get(context, -1)
-            return _covers(spans, number, event.timestamp or 0)
-
-        return test
+        return lambda event: _covers(spans, _number(event, context), event.timestamp or 0)
 
     def _match(self, word: str) -> Life:
         chosen = match(word, [life.container for life in self._lives])
@@ -242,6 +250,13 @@ _Span = tuple[Nanoseconds | None, Nanoseconds | None]
 
 def _has(fields: StructField | None, name: str) -> bool:
     return fields is not None and fields.find(name) is not None
+
+
+def _number(event: Event, context: str) -> int:
+    """Return a context; -1 if nothing tells it."""
+    # Where the events of a packet are all of one thread, its packet context tells: the user domain's.
+    own = _has(event.stream.cls.event_context, context)
+    return int((event.context if own else event.packet_context).get(context, -1))
 
 
 def _nearest(around: PidNamespace | None, containers: Mapping[int, Container]) -> Container | None:

@@ -37,6 +37,10 @@ _CLOCK_NS = 1_000_000
 """How far the offsets between the clocks may be from what they were when they were measured."""
 
 
+_ON_THE_WAY = "runc:["
+"""What runc calls its processes that are in a container's cgroup, and never run its program."""
+
+
 @dataclass(frozen=True, slots=True)
 class Life:
     """A container, and its pid namespace where one is its own that an event tells of, or else whoever saw it."""
@@ -85,20 +89,62 @@ class Naming:
     def processes(self, life: Life) -> list[Process]:
         """Return the processes of a container and of those inside it.
 
-        Of one without a pid namespace of its own that events tell of: those that were in its cgroup; where that is not
-        known, its first process and what descends from it.
+        Of one without a pid namespace of its own that events tell of: those that were in its cgroup, its first process
+        and what descends from it. These are not of the container whose namespace they share.
         """
-        if life.space is not None and (members := life.space.members()):
-            return members
-        found = self._by_id.get(life.container.id, [])
-        if found and life.container.init_pid is None:
-            return found
+        if life.space is None or not (members := life.space.members()):
+            return self._sharing[id(life.container)]
+        others = {id(process) for process in self.sharing(life)}
+        return [process for process in members if id(process) not in others]
+
+    def sharing(self, life: Life) -> list[Process]:
+        """Return the processes of other containers that share the pid namespace of this one."""
+        if life.space is None:
+            return []
+        own, init = {id(process) for process in life.space.processes}, life.space.init
+        found: list[Process] = []
+        for processes in self._sharing.values():
+            # One that has the first process of the namespace, too, is around it, and does not share it.
+            if any(id(process) in own for process in processes) and not any(item is init for item in processes):
+                found += processes
+        return found
+
+    def first(self, life: Life) -> Process | None:
+        """Return the first process of a container; None where no event told of it."""
+        if life.space is not None:
+            return life.space.init
+        processes = self._sharing[id(life.container)]
+        seen = next((process for process in processes if self._is_first(life.container, process)), None)
+        if seen is not None or life.container.init_pid is not None:
+            return seen
+        return next(iter(processes), None)
+
+    @cached_property
+    def _sharing(self) -> Mapping[int, list[Process]]:
+        """The processes of each container without a pid namespace of its own that events tell of."""
+        alone = [life.container for life in self.lives if life.space is None or not life.space.members()]
+        lives = Counter(container.id for container in alone)
+        return {id(container): self._members(container, by_cgroup=lives[container.id] == 1) for container in alone}
+
+    def _members(self, container: Container, *, by_cgroup: bool) -> list[Process]:
+        """Return who was in the cgroup of a container, its first process, and what descends from these.
+
+        :param by_cgroup: whether the cgroup is of this life alone.
+        """
+        level = len(container.pid_ns_ancestors)
+        placed = {
+            id(process)
+            for process in (self._by_id.get(container.id, []) if by_cgroup else [])
+            if (len(process.vpids) > level or not process.vpids) and not process.name.startswith(_ON_THE_WAY)
+        }
         found = []
         family: set[int] = set()
         for process in self._state.processes:
-            if process.ppid in family or self._is_first(life.container, process):
+            if process.ppid in family or id(process) in placed or self._is_first(container, process):
                 family.add(process.pid)
                 found.append(process)
+            else:
+                family.discard(process.pid)  # whoever had the number before is gone
         return found
 
     def _by_identity(self, spaces: Iterable[PidNamespace]) -> dict[int, Container]:
