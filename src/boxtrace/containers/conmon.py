@@ -17,7 +17,7 @@ from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.containers.text import clean, is_safe_id
 from boxtrace.units import Pid
 
-__all__ = ["Monitored", "born_beside", "is_conmon", "monitored", "parse_arguments", "stored_image"]
+__all__ = ["Monitored", "born_beside", "is_conmon", "monitored", "parse_arguments", "stored"]
 
 _VALUES = {
     "-c": "id",
@@ -28,6 +28,7 @@ _VALUES = {
     "--bundle": "bundle",
     "-p": "pidfile",
     "--container-pidfile": "pidfile",
+    "--exit-dir": "exits",
 }
 _COMM = "conmon"
 _EXEC = "--exec-process-spec"
@@ -120,10 +121,11 @@ def _from_crio(told: dict[str, str], notes: dict[str, str], init: Pid | None) ->
 
 
 def _from_storage(told: dict[str, str], notes: dict[str, str], bundle: Path, init: Pid | None) -> RuntimeContainer:
-    image, digest = stored_image(told["id"], bundle.parent.parent / "containers.json")
+    # A conmon knows the name that its container began with.
+    name, image, digest = stored(told["id"], bundle.parent.parent / "containers.json")
     return RuntimeContainer(
         id=told["id"],
-        name=clean(told.get("name")) or told["id"][:12],
+        name=name or clean(told.get("name")) or told["id"][:12],
         state="running" if init is not None else "unknown",
         init_pid=init,
         image=image,
@@ -132,16 +134,21 @@ def _from_storage(told: dict[str, str], notes: dict[str, str], bundle: Path, ini
     )
 
 
-def stored_image(identifier: str, index: Path) -> tuple[str | None, str | None]:
-    """Return name and digest of a container's image from the index of containers/storage (``*-containers/``)."""
+def stored(identifier: str, index: Path) -> tuple[str | None, str | None, str | None]:
+    """Return a container's name, and name and digest of its image, from the index of containers/storage.
+
+    :param index: ``*-containers/containers.json``; what it does not tell is None.
+    """
     entries = read_json(index)
     for entry in entries if isinstance(entries, list) else []:
         if mapping(entry).get("id") != identifier:
             continue
+        names = mapping(entry).get("names")
         try:
             metadata = texts(json.loads(mapping(entry).get("metadata", "{}")))
         except (TypeError, ValueError):
             metadata = {}
         digest = metadata.get("image-id")
-        return metadata.get("image-name") or None, f"sha256:{digest}" if digest else None
-    return None, None
+        name = clean(names[0]) if isinstance(names, list) and names else None
+        return name or None, metadata.get("image-name") or None, f"sha256:{digest}" if digest else None
+    return None, None, None

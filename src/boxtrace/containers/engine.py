@@ -21,19 +21,21 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 __all__ = [
+    "KINDS",
     "EngineEvent",
     "EngineEvents",
     "describe",
     "describe_event",
     "inspect_by_api",
     "list_by_api",
+    "nanoseconds",
     "runtime_event",
 ]
 
 _TIMEOUT_SECONDS = 3
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
-_KINDS = {
+KINDS = {
     "create": "create",
     "start": "start",
     "exec": "exec",
@@ -73,17 +75,17 @@ def describe(inspected: Mapping[str, Any]) -> RuntimeContainer | None:
         image_digest=clean(inspected.get("Image")) or None,
         labels=texts(config.get("Labels")),
         exit_code=code if isinstance(code, int) and over else None,
-        ended=_nanoseconds(state.get("FinishedAt")) if over else None,
+        ended=nanoseconds(state.get("FinishedAt")) if over else None,
     )
 
 
-def _nanoseconds(moment: object) -> Nanoseconds | None:
-    """Parse a time as Docker writes it, ``2026-01-31T12:00:00.123456789Z``; None for anything else."""
+def nanoseconds(moment: object) -> Nanoseconds | None:
+    """Parse a time as Docker and Podman write it, ``2026-01-31T12:00:00.123456789Z``; None for anything else."""
     match = _MOMENT.fullmatch(moment) if isinstance(moment, str) else None
     if match is None:
         return None
     try:
-        seconds = datetime.fromisoformat(f"{match[1]}+00:00").timestamp()
+        seconds = datetime.fromisoformat(f"{match[1]}{match[3]}").timestamp()
     except ValueError:
         return None
     return Nanoseconds(int(seconds) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))) if seconds > 0 else None
@@ -111,7 +113,7 @@ def describe_event(event: Mapping[str, Any]) -> RuntimeContainer | None:
 def _kind(event: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return our word for what happened, and the command that it was about."""
     action, _, command = str(event.get("Action")).partition(": ")
-    return _KINDS.get(action), command
+    return KINDS.get(action), command
 
 
 def runtime_event(runtime: str, event: Mapping[str, Any]) -> ContainerEvent | None:

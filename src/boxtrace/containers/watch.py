@@ -27,6 +27,7 @@ from boxtrace.containers.lxc import Lxc
 from boxtrace.containers.model import Container
 from boxtrace.containers.nspawn import Nspawn
 from boxtrace.containers.podman import Podman
+from boxtrace.containers.podman_log import PodmanLogs
 from boxtrace.containers.runtime import (
     Runtime,
     RuntimeAbsentError,
@@ -37,7 +38,7 @@ from boxtrace.containers.states import StateDirectories
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.errors import OutputError
 from boxtrace.threads import stand_back
-from boxtrace.units import Pid
+from boxtrace.units import Nanoseconds, Pid
 
 __all__ = ["ContainerWatch", "engine_addresses"]
 
@@ -56,6 +57,7 @@ _GENERATIONS = 6
 """Between a container\'s first process and the one beside it."""
 _DIRECTORIES = "directories of runc, crun and containerd"
 _BESIDE = "processes beside containers"
+_LOGS = "event files of Podman"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
 
 _RANKS = [runtime.name for runtime in RUNTIMES]
@@ -117,6 +119,10 @@ class ContainerWatch:
         self._proc = proc
         self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
         self._besides = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
+        reads = any(isinstance(item, Podman) for item in self._runtimes)
+        self._logs = PodmanLogs(Nanoseconds(int(self._since * 1e9))) if reads else None
+        self._logged: set[tuple[str, str, int]] = set()
+        self._renamed: dict[tuple[str, str], str] = {}
         self._joiner = Joiner(proc)
         self._lock = threading.Lock()
         self._news: dict[tuple[str, str, int | None], Container] = {}
@@ -156,6 +162,7 @@ class ContainerWatch:
         for thread in self._threads:
             thread.join()
         self._look()
+        self._read_logs()
         self._write()
 
     def _surviving(self, what: str) -> _Surviving:
@@ -227,6 +234,7 @@ class ContainerWatch:
                 self._look()
                 looked = time.monotonic()
                 rest = max(_HINT_SECONDS, (looked - began) * _REST)
+            self._read_logs()
             self._write()
             if hinted:
                 self._stop.wait(rest)
@@ -288,6 +296,11 @@ class ContainerWatch:
         news = []
         with self._lock:
             for event in events:
+                if event.runtime == Podman.name:  # both its files and its API service may tell
+                    key = (event.id, event.kind, event.time or 0)
+                    if key in self._logged:
+                        continue
+                    self._logged.add(key)
                 rank = self._told_by.setdefault(event.id, _rank(event.runtime))
                 self._told_by[event.id] = min(rank, _rank(event.runtime))
                 if rank >= _rank(event.runtime):
@@ -314,6 +327,8 @@ class ContainerWatch:
                 found = self._besides.find(processes, birth)
                 if found is not None:
                     self._take(*found)
+                if self._logs is not None:
+                    self._logs.notice(processes, birth.ancestors)
         if executed:  # its runtime has written down who it is, before that
             self._noticed = time.monotonic()
             with self._surviving(_DIRECTORIES):
@@ -339,6 +354,24 @@ class ContainerWatch:
                 found = self._besides.find(processes, Birth(pid, tuple(ancestors)))
                 if found is not None:
                     self._take(*found)
+
+    def _read_logs(self) -> None:
+        if self._logs is not None:
+            with self._surviving(_LOGS):
+                events = self._logs.read()
+                self._told(events)
+                for event in events:
+                    if event.kind == "rename":
+                        self._rename(event)
+
+    def _rename(self, event: ContainerEvent) -> None:
+        """Note a name that the process beside a container does not know."""
+        key = (event.runtime, event.id)
+        with self._lock:
+            self._renamed[key] = event.name
+            known = self._known.get(key)
+            if known is not None and known.name != event.name:
+                self._known[key] = self._news[(*key, known.birth)] = replace(known, name=event.name)
 
     def _take_state(self, directory: Path, name: str) -> None:
         """Take what a runtime keeps of a container; no daemon is asked, and no other process is looked at."""
@@ -385,6 +418,9 @@ class ContainerWatch:
         processes = ProcessTable(self._proc)
         if self._finds_engines and not self._stop.is_set():
             self._find_engines(processes)
+        if self._logs is not None:
+            with self._surviving(_LOGS):
+                self._logs.refresh(processes)
         seen = self._take_all(self._runtimes, processes)
         with self._surviving(_DIRECTORIES):
             self._follow_states(refresh=processes)  # which have been read by now: nobody waits for that here
@@ -405,6 +441,7 @@ class ContainerWatch:
         key = (runtime, told.id)
         container = self._joiner.join(runtime, told)
         with self._lock:
+            container = replace(container, name=self._renamed.get(key, container.name))
             known, seen = self._known.get(key), self._seen.get(told.id)
             if container.namespaces is not None:
                 self._seen[told.id] = container

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxtrace.containers.conmon import monitored, parse_arguments, stored_image
+from boxtrace.containers.conmon import monitored, parse_arguments, stored
 from boxtrace.containers.containerd import describe_bundle
 from boxtrace.containers.lowlevel import Crun, Runc
 from boxtrace.containers.lxc import parse_title
@@ -165,7 +165,7 @@ def test_files_of_strangers_do_no_harm(tmp_path: Path) -> None:
         f'[{{"id": "{ID}", "metadata": "7"}}]',
     ):
         (tmp_path / "index").write_text(content)
-        assert stored_image(ID, tmp_path / "index") == (None, None)
+        assert stored(ID, tmp_path / "index") == (None, None, None)
 
 
 @pytest.mark.parametrize(
