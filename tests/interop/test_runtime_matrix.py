@@ -1,8 +1,8 @@
 """Each runtime in three cases: its container runs before the recording, starts during it, or dies at once.
 
 Whatever it is, the trace names it, and agrees with the runtime's own tools, with lsns and with /proc. Docker and what
-no runtime knows are at the end; containerd is in test_containerd.py. CRI-O is not run: Debian has no package of it, and no
-other source of it is in reach; conmon and runc are run as it runs them (test_crio_layout.py).
+no runtime knows are at the end; containerd is in test_containerd.py. CRI-O is not run: Debian has no package of it, and
+no other source of it is in reach; conmon and runc are run as it runs them (test_crio_layout.py).
 """
 
 from __future__ import annotations
