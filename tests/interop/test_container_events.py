@@ -17,7 +17,8 @@ import pytest
 from boxtrace.trace.containers import TraceContainers
 from support.dockerd import BUSYBOX_IMAGE, Dockerd
 from support.recorder import Recorder, babeltrace_counter, check_valid, until
-from support.runtimes import Started, child_of
+from support.require import require_program, require_root
+from support.runtimes import CRUN, Started, child_of, run, write_bundle
 
 EVENTS = ("-e", "sched_process_*", "-e", "namespace_*", "-e", "cgroup_*")
 QUIET = ("-e", "cgroup_rename", "--no-state-dump")  # nobody does that: only what runtimes tell
@@ -168,6 +169,23 @@ def pid_ns(pid: int) -> int:
 def descendants(pid: int) -> list[int]:
     children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return [pid, *(item for child in children for item in descendants(child))]
+
+
+def test_containers_that_are_over_before_the_first_look_have_their_names(tmp_path: Path) -> None:
+    """They start as soon as events are recorded, while runtimes are still being asked what runs."""
+    require_root()
+    require_program("crun", "crun")
+    names = [f"first-{number}" for number in range(4)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        write_bundle(tmp_path / name, name, ("/bin/true",))
+    with Recorder(tmp_path / "trace", *EVENTS) as recorder:
+        for name in names:
+            run(*CRUN, "run", f"--bundle={tmp_path}/{name}", name, stdin=subprocess.DEVNULL)
+        recorded = recorder.stop()
+    check_valid(recorded)
+    found = {row.container.name: row for row in TraceContainers(recorded.trace).rows()}
+    assert [(found[name].container.runtime, found[name].command) for name in names] == [("crun", "true")] * len(names)
 
 
 def test_rootless_podman_and_a_container_in_a_container(

@@ -37,11 +37,11 @@ class StateDirectories:
         self,
         runtimes: Sequence[Containerd | Runc | Crun],
         processes: ProcessTable,
-        tell: Callable[[ContainerEvent], None],
+        tell: Callable[[ContainerEvent], None] = lambda _: None,
         told: Callable[[Path], bool] = lambda _: False,
     ) -> None:
-        self._tell = tell
-        self._told = told
+        self.tell = tell
+        self.told = told
         self._watch = DirectoryWatch()
         self._runtimes = runtimes
         self._patterns: dict[str, tuple[str, str]] = {}
@@ -143,10 +143,10 @@ class StateDirectories:
             self._event("remove", path)
 
     def _event(self, kind: str, path: Path) -> None:
-        if self._told(path):
+        if self.told(path):
             return
         identifier = path.name
-        self._tell(
+        self.tell(
             ContainerEvent(
                 kind=kind,
                 runtime=self._roots[path.parent],

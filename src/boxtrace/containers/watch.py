@@ -40,7 +40,7 @@ from boxtrace.errors import OutputError
 from boxtrace.threads import stand_back
 from boxtrace.units import Nanoseconds, Pid
 
-__all__ = ["ContainerWatch", "engine_addresses"]
+__all__ = ["ContainerWatch", "engine_addresses", "watch_directories"]
 
 _WRITE_SECONDS = 0.5
 _STATE_SECONDS = 0.25
@@ -74,6 +74,16 @@ def engine_addresses(processes: ProcessTable) -> dict[str, str]:
         return found
 
 
+def watch_directories() -> StateDirectories | None:
+    """Watch the directories of runtimes from now on; None where the kernel does not let us."""
+    try:
+        return StateDirectories(
+            [item for item in RUNTIMES if isinstance(item, Containerd | Runc | Crun)], ProcessTable()
+        )
+    except OSError:
+        return None  # whoever tries again tells why
+
+
 class ContainerWatch:
     """Watches the runtimes of this host in threads of its own. A context manager: watches while it is open.
 
@@ -90,6 +100,7 @@ class ContainerWatch:
     :param look_seconds: time between two looks.
     :param warn: called with a sentence about what fails, once for each thing that does; from several threads.
     :param proc: the proc mount to read.
+    :param directories: those of runtimes, if they are watched already: what has happened there since is heard of, too.
     """
 
     def __init__(
@@ -104,7 +115,9 @@ class ContainerWatch:
         look_seconds: float = 2.0,
         warn: Callable[[str], None] = lambda _: None,
         proc: Path = Path("/proc"),
+        directories: StateDirectories | None = None,
     ) -> None:
+        self._directories = directories
         self._record = record
         self._tell = tell
         self._hint = threading.Event()
@@ -244,7 +257,8 @@ class ContainerWatch:
         states = None
         heard: list[ContainerEvent] = []
         with self._surviving(_DIRECTORIES):
-            states = StateDirectories(self._state_runtimes, ProcessTable(self._proc), heard.append, self._is_told)
+            states = self._directories or StateDirectories(self._state_runtimes, ProcessTable(self._proc))
+            states.tell, states.told = heard.append, self._is_told
         if states is None:
             return  # the slower look finds what lives long enough
         with self._following:

@@ -13,7 +13,8 @@ from typing import Any
 from boxtrace.containers.beside import Birth
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.model import BIRTH_RESOLUTION_NS, UNKNOWN_RUNTIME, Cgroup, Container
-from boxtrace.containers.watch import ContainerWatch
+from boxtrace.containers.states import StateDirectories
+from boxtrace.containers.watch import ContainerWatch, watch_directories
 from boxtrace.errors import OutputError, SelectionError
 from boxtrace.kernel.capabilities import require_recording
 from boxtrace.kernel.contexts import context_layout
@@ -114,6 +115,7 @@ class _Recording:
         self._warn = warn
         self._started = started
         self._watch: ContainerWatch | None = None
+        self._directories: StateDirectories | None = None
         self._command = Command(options.command) if options.command else None
         if self._command is not None:
             stack.callback(self._command.close)
@@ -193,6 +195,9 @@ class _Recording:
             self._loop.commands |= dict.fromkeys(("track", "untrack", "tracked"), self._answer_tracking)
             events = UserEvents(EventRules.of(self._options.user), self._user)
             self._loop.commands |= dict.fromkeys(COMMANDS, events.answer)
+            self._directories = (
+                watch_directories()
+            )  # before the first event: who is gone when it is looked has its name
             self._loop.commands |= dict.fromkeys(("limit", "limits"), Limiting(self._channels).answer)
             ending = self._loop.run(self._prepare)
         except BaseException:
@@ -364,7 +369,9 @@ class _Recording:
                 self._reach(user, containers)
 
         record = take_news if self._told is not None or self._newborns is not None else None
-        self._watch = ContainerWatch(record, known, tell=self._tell, since=since, warn=self._warn)
+        self._watch = ContainerWatch(
+            record, known, tell=self._tell, since=since, warn=self._warn, directories=self._directories
+        )
         self._stack.enter_context(self._watch)
         watch = self._watch
 
