@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def test_what_cannot_be_watched_is_told(tmp_path: Path) -> None:
 
 def test_a_table_on_a_terminal(demo_container: Callable[..., Any]) -> None:
     master, slave = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    # High enough for whatever else runs here: what does not fit is cut off.
+    environment = {**os.environ, "COLUMNS": "120", "LINES": "10000", "TERM": "xterm"}
     with subprocess.Popen(
         [*BOXTRACE, "containers", "--watch", "-o", "name,procs"], stdout=slave, stderr=slave, env=environment
     ) as watch:
@@ -83,6 +85,8 @@ def test_a_table_on_a_terminal(demo_container: Callable[..., Any]) -> None:
             # Drawn again, without it.
             read_until(master, r"NAME(?:(?!shown).)*\Z")
             watch.send_signal(signal.SIGINT)
+            with suppress(OSError):  # the end of a terminal
+                read_until(master, r"(?!)")
             assert watch.wait(_SECONDS) == 0
         finally:
             watch.kill()
