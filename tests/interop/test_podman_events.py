@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -42,3 +43,16 @@ def test_every_kind_of_event_and_the_last_name(tmp_path: Path) -> None:
     (row,) = [row for row in TraceContainers(recorded.trace).rows() if row.container.id == identifier]
     assert (row.container.runtime, row.container.name, row.container.exit_code) == ("podman", "after", 9)
     assert row.begin is not None and row.end is not None and row.begin < row.end
+
+
+def test_the_summary_has_the_last_name_of_who_was_there_before(tmp_path: Path) -> None:
+    # A short path: Podman refuses long ones.
+    with tempfile.TemporaryDirectory(prefix="bt-") as text, podman_calls(Path(text)) as call:
+        call("run", "--detach", "--name=before", *PODMAN_LIMITS, PODMAN_IMAGE, *ENDS_WITH_9)
+        with Recorder(tmp_path / "trace", "-e", "sched_process_*") as recorder:
+            call("rename", "before", "after")
+            call("exec", "after", "true")
+            recorded = recorder.stop()
+    check_valid(recorded)
+    assert re.search(r"^  after +[1-9][\d,]* events", recorded.stderr, re.MULTILINE), recorded.stderr
+    assert not re.search(r"^  before ", recorded.stderr, re.MULTILINE), recorded.stderr

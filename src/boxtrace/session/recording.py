@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from boxtrace.containers.beside import Birth
 from boxtrace.containers.events import ContainerEvent
@@ -37,7 +37,7 @@ from boxtrace.session.loading import load_channels
 from boxtrace.session.loop import Ending, RecordingLoop
 from boxtrace.session.lttng_ust import LttngSession
 from boxtrace.session.newborns import Newborns
-from boxtrace.session.options import RecordOptions, RuleCount, Status, Summary
+from boxtrace.session.options import ContainerCount, RecordOptions, RuleCount, Status, Summary
 from boxtrace.session.output import TraceDirectory, TraceWriter, kernel_trace_class
 from boxtrace.session.scene import Scene, find_scene, survey_running
 from boxtrace.session.snapshots import SnapshotDump
@@ -50,6 +50,8 @@ from boxtrace.userspace.rings import Account
 from boxtrace.userspace.rules import EventRules
 
 __all__ = ["record"]
+
+_Count = TypeVar("_Count", ContainerCount, RuleCount)
 
 _MOST_WAITING = 1000
 """Containers of which nobody knows yet whether they are wanted, and what is told of them is kept."""
@@ -451,7 +453,18 @@ class _Recording:
     def _left_out(self) -> tuple[RuleCount, ...]:
         """Return what is left out of the trace so far."""
         known = {container.life: container for container in (*self._containers(), *self._described.values())}
-        return count_left_out(self._channels, tuple(known.values()), self._covers)
+        return self._last_names(count_left_out(self._channels, tuple(known.values()), self._covers))
+
+    def _last_names(self, counts: Iterable[_Count]) -> tuple[_Count, ...]:
+        """Return the counts with the names that containers have by now: they may have been renamed."""
+        names = {(container.runtime, container.id): container.name for container in self._containers()}
+
+        def named(count: _Count) -> _Count:
+            known = count.container
+            name = None if known is None else names.get((known.runtime, known.id))
+            return count if known is None or name is None else replace(count, container=replace(known, name=name))
+
+        return tuple(map(named, counts))
 
     def _covers(self, container: Container) -> bool:
         """Whether the trace may tell of a container, of which perhaps nobody knows any more than that it was there."""
@@ -484,7 +497,7 @@ class _Recording:
             missed=ending.missed,
             size=sum(sizes),
             seconds=ending.seconds,
-            containers=with_losses(sum_counts(self._channels), left_out),
+            containers=self._last_names(with_losses(sum_counts(self._channels), left_out)),
             left_out=left_out,
             reason=ending.reason,
             exit_status=self._command.exit_status if self._command is not None else None,
