@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from boxtrace.containers.discovery import Survey, survey
+from boxtrace.containers.discovery import RUNTIMES, Survey, survey
+from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.listing import ContainerRow, list_containers
 from boxtrace.containers.model import Container
+from boxtrace.containers.podman import Podman
 from boxtrace.containers.watch import ContainerWatch
 
 __all__ = ["Change", "Moment", "follow", "row_changes"]
+
+_HOLD_SECONDS = 1.0
+_SAME_SECONDS = 5.0
+"""How long after a container was seen to be gone a runtime may say that it ended."""
+_OVER = frozenset({"exited", "stopped", "dead", "removing"})
+_RANKS = [runtime.name for runtime in RUNTIMES]
+_OF_PROCESS = ("init_pid", "namespaces", "pid_ns_ancestors", "birth", "cgroups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +69,119 @@ def follow(
 ) -> Generator[Moment, None, None]:
     """Yield a moment at once, then one after each change and at least every so many seconds, without an end.
 
-    A container that was over before anybody looked is in ``changes``, with what its runtime told.
+    A container that was over before anybody looked is in ``changes``, with what its runtime told, a second later.
 
     :param warn: as of :class:`~boxtrace.containers.watch.ContainerWatch`.
     """
+    unseen = _Unseen(clock())
     rows = list_containers(look())
     yield Moment(rows, [Change("running", clock(), row) for row in rows])
     known = {row.container.life: row for row in rows}
-    told: queue.SimpleQueue[Container] = queue.SimpleQueue()
+    unseen.saw(rows, clock())
+    told: queue.SimpleQueue[Container | ContainerEvent] = queue.SimpleQueue()
 
     def take(news: Iterable[Container]) -> None:
         for container in news:
             told.put(container)
 
-    with ContainerWatch(take, [row.container for row in rows], warn=warn):
+    def hear(events: Iterable[ContainerEvent]) -> None:
+        for event in events:
+            if event.runtime == Podman.name:  # its files tell nothing but events
+                told.put(event)
+
+    with ContainerWatch(take, [row.container for row in rows], tell=hear, warn=warn):
         while True:
-            news: list[Container] = []
             with suppress(queue.Empty):
-                news.append(told.get(timeout=seconds))
+                unseen.take(told.get(timeout=_HOLD_SECONDS if unseen else seconds))
                 while True:
-                    news.append(told.get_nowait())
+                    unseen.take(told.get_nowait())
             now, rows = clock(), list_containers(look())
             changes = row_changes(known, rows, now)
-            present = {row.container.life for row in rows} | known.keys()
-            for key, container in {item.life: item for item in news if item.init_pid is not None}.items():
-                if key not in present:
-                    gone = ContainerRow(container, None, 0)
-                    changes += [Change("start", now, gone), Change("end", now, gone)]
+            unseen.saw((*known.values(), *rows), now)
+            for container in unseen.over(now):
+                gone = ContainerRow(container, None, 0)
+                changes += [Change("start", now, gone), Change("end", now, gone)]
             known = {row.container.life: row for row in rows}
             yield Moment(rows, changes)
+
+
+class _Unseen:
+    """Containers that runtimes told of, and that nobody has seen among those that run.
+
+    Each is held until it is over and for a second more: a runtime that uses another may tell of it later than that one.
+    """
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._held: dict[str, Container] = {}
+        self._over_at: dict[str, float] = {}
+        self._events: dict[str, ContainerEvent] = {}
+        self._lives: set[Hashable] = set()
+        self._seen_at: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there are some that are to be told of soon."""
+        return bool(self._over_at)
+
+    def take(self, news: Container | ContainerEvent) -> None:
+        """Take what is told of a container."""
+        if isinstance(news, ContainerEvent):
+            self._events[news.id] = news
+            if news.kind != "die":
+                return
+            code, ended = news.exit_code, news.time
+            news = Container(news.runtime, news.id, news.name, "exited", news.image, exit_code=code, ended=ended)
+        if news.life in self._lives or (news.identity is None and self._is_old(news)):
+            return
+        held = self._held.get(news.id)
+        self._held[news.id] = news if held is None else _merge(held, news)
+        if self._held[news.id].state in _OVER:
+            self._over_at.setdefault(news.id, time.monotonic())
+
+    def saw(self, rows: Iterable[ContainerRow], now: float) -> None:
+        """Note who is or was among those that run: they are told of as such."""
+        for row in rows:
+            self._drop(row.container, now)
+
+    def over(self, now: float) -> list[Container]:
+        """Return those that are to be told of now, once."""
+        due = time.monotonic() - _HOLD_SECONDS
+        found = []
+        for identifier in [key for key, over in self._over_at.items() if over <= due]:
+            container, event = self._held[identifier], self._events.get(identifier)
+            self._drop(container, now)
+            if event is not None and _rank(container.runtime) >= _rank(event.runtime):
+                image = container.image or event.image
+                container = replace(container, runtime=event.runtime, name=event.name, image=image)
+            found.append(container)
+        return found
+
+    def _is_old(self, news: Container) -> bool:
+        seen = self._seen_at.get(news.id)
+        if news.ended is None:
+            return seen is not None
+        return news.ended / 1e9 <= (self._began if seen is None else seen + _SAME_SECONDS)
+
+    def _drop(self, container: Container, now: float) -> None:
+        self._held.pop(container.id, None)
+        self._over_at.pop(container.id, None)
+        self._lives.add(container.life)
+        self._seen_at[container.id] = now
+
+
+def _merge(held: Container, news: Container) -> Container:
+    """Return what was told last, by the runtime that uses the other one, with what is known of the first process."""
+    upper, lower = (held, news) if _rank(held.runtime) < _rank(news.runtime) else (news, held)
+    process = news if news.identity is not None else held
+    return replace(
+        upper,
+        state=held.state if held.state in _OVER else news.state,
+        image=upper.image or lower.image,
+        exit_code=lower.exit_code if upper.exit_code is None else upper.exit_code,
+        ended=upper.ended or lower.ended,
+        **{name: getattr(process, name) for name in _OF_PROCESS},
+    )
+
+
+def _rank(runtime: str) -> int:
+    return _RANKS.index(runtime) if runtime in _RANKS else len(_RANKS)
