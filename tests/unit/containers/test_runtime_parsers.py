@@ -27,7 +27,7 @@ ID = "ab" * 32
             f"/usr/bin/conmon --api-version 1 -c {ID} -u {ID} -r /usr/bin/crun -b /s/{ID}/userdata -p /r/pidfile -n web"
             " --exit-dir /t/exits --full-attach -s -l k8s-file:/s/ctr.log --exit-command /usr/bin/podman"
             f" --exit-command-arg --root --exit-command-arg -n --exit-command-arg cleanup --exit-command-arg {ID}",
-            {"id": ID, "bundle": f"/s/{ID}/userdata", "name": "web", "pidfile": "/r/pidfile"},
+            {"id": ID, "bundle": f"/s/{ID}/userdata", "name": "web", "pidfile": "/r/pidfile", "exits": "/t/exits"},
         ),
         # CRI-O 1.28
         (
@@ -39,6 +39,7 @@ ID = "ab" * 32
                 "bundle": f"/run/containers/storage/overlay-containers/{ID}/userdata",
                 "name": "k8s_web_web-0_shop_1_0",
                 "pidfile": "/run/x/pidfile",
+                "exits": "/var/run/crio/exits",
             },
         ),
         # podman exec: another conmon of the same container
