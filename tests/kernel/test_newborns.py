@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from boxtrace.errors import BoxtraceError
 from boxtrace.session.control import ask_recording
+from boxtrace.trace import open_trace
 from boxtrace.trace.containers import TraceContainers
 from support.demo import load_demo
 from support.newborns import RECORDED, check_lives, check_newborns
@@ -121,6 +123,53 @@ def test_what_is_taken_out_is_counted(short_lived: Any, tmp_path: Path) -> None:
     assert not list(recorded.path.rglob("*.partial"))
     text = b"".join(path.read_bytes() for path in recorded.path.rglob("channel0_*"))
     assert b"pivot_root" not in text, "of what was taken out nothing is left in the files"
+
+
+def explained(recorded: Recorded) -> dict[int, list[str]]:
+    """The names that the trace tells of each number that occurs in the context ``container``; all are explained."""
+    told: dict[int, list[str]] = {0: []}
+    for event in recorded.named("container_number"):
+        told.setdefault(event["container"], []).append(event["name"])
+    assert {event.context["container"] for event in recorded.events} <= told.keys()
+    return told
+
+
+@pytest.mark.parametrize("selection", [("--container", f"{OURS}-web-*"), ("--new-containers",)], ids=["name", "new"])
+def test_numbers_of_newborns_are_explained(
+    short_lived: Any, demo_container: Any, tmp_path: Path, selection: tuple[str, ...]
+) -> None:
+    """The same number in each channel. Who is not selected has none."""
+    old = demo_container(f"{OURS}-old", "sh", "-c", "while :; do usleep 50000; done")
+    events = ("-e", "syscall_*nanosleep", "-e", "sched_wak*", "--context", "pid_ns,container,tid")
+    second = ("-e", "sched_process_exit", "--context", "pid_ns,container,tid", "--channel", "exits")
+    with Recorder(tmp_path / "trace", *selection, *events, *second, "--no-state-dump") as recorder:
+        running = [
+            demo_container(f"{OURS}-web-{number}", "sh", "-c", "while :; do usleep 50000; done") for number in (0, 1)
+        ]
+        ask_recording("track", recorder.process.pid, kind="new-containers", values=[])  # so nobody need tell a name
+        spaces = [Path(f"/proc/{each.init_pid}/ns/pid").stat().st_ino for each in running]
+        until(lambda: all(_numbered(tmp_path / "trace", space) for space in spaces))
+        before = Path(f"/proc/{old.init_pid}/ns/pid").stat().st_ino
+        recorded = recorder.stop()
+    check_valid(recorded)
+    told = explained(recorded)
+    for number, space in enumerate(spaces):
+        (theirs,) = {event.context["container"] for event in recorded.events if event.context["pid_ns"] == space} - {0}
+        assert f"{OURS}-web-{number}" in told[theirs]
+    assert not any(event.context["container"] for event in recorded.events if event.context["pid_ns"] == before)
+
+
+def _numbered(trace: Path, space: int) -> bool:
+    """Tell whether calls of a pid namespace are in both channels, with a number."""
+    try:
+        found = {
+            event.name
+            for event in open_trace(trace).events()
+            if event.context.get("pid_ns") == space and event.context.get("container")
+        }
+    except BoxtraceError:
+        return False  # it is being written
+    return any(name.endswith("nanosleep") for name in found) and any(name == "sched_process_exit" for name in found)
 
 
 def test_times_after_what_is_taken_out(short_lived: Any, tmp_path: Path) -> None:

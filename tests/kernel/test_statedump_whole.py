@@ -329,10 +329,21 @@ def test_the_number_of_a_container_is_explained(tmp_path: Path) -> None:
                 os.close(end)
             recorded = recorder.stop()
     check_valid(recorded)
-    metadata = {event["container"]: event for event in payloads(recorded, "container_metadata")}
+    metadata = {event["container"]: event for event in payloads(recorded, "container_number")}
     (known,) = [event for event in metadata.values() if event["pid_ns"] == number]
     assert known["init_pid"] == init and known["name"]
     inside = [event.context for event in recorded.named("syscall_entry_pipe2") if event.context["pid_ns"] == number]
     assert inside and {context["container"] for context in inside} == {known["container"]}
     outside = [event.context for event in recorded.named("syscall_entry_pipe2") if event.context["pid"] == os.getpid()]
     assert outside and all(context["container"] == 0 for context in outside)
+
+
+def test_a_container_that_runs_has_its_number_from_the_first_event(demo_container: Any, tmp_path: Path) -> None:
+    old = demo_container(f"t{os.getpid()}-numbered", "sh", "-c", "while :; do usleep 1000; done")
+    space = Path(f"/proc/{old.init_pid}/ns/pid").stat().st_ino
+    with Recorder(tmp_path / "trace", "-e", "syscall_*nanosleep", "--context", "pid_ns,container") as recorder:
+        recorded = recorder.stop()
+    check_valid(recorded)
+    numbers = {event.context["container"] for event in recorded.events if event.context["pid_ns"] == space}
+    (known,) = [event for event in payloads(recorded, "container_number") if event["pid_ns"] == space]
+    assert numbers == {known["container"]}

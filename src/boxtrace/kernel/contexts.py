@@ -5,7 +5,7 @@ is the tgid and ``tid`` the pid, both in the initial pid namespace, ``v*`` the s
 namespace (a user or group that has no number there is 65534). ``*_ns`` are the inode numbers that ``lsns`` shows, 0 for
 a task that has left them (it is exiting). ``prio`` is the kernel's less 100: nice 0 is 20. ``interruptible`` is -1
 where it cannot be known. LTTng lacks ``cgroup_id`` (the cgroup's inode number, in the hierarchy that the recording
-uses) and ``container`` (a number that the events ``container_metadata`` explain; 0 for none).
+uses) and ``container`` (a number that the events ``container_number`` explain; 0 for none).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from boxtrace.errors import UsageError
 from boxtrace.kernel.births import BIRTHS
 from boxtrace.kernel.catalogue import SCHED
 from boxtrace.kernel.machine import machine_syscalls, machine_tracepoints
-from boxtrace.kernel.statedump.events import CONTAINER_METADATA, STATE_DUMP, VM_MAP
+from boxtrace.kernel.statedump.events import CONTAINER_NUMBER, STATE_DUMP, VM_MAP
 from boxtrace.kernel.structures import kernel_structure
 from boxtrace.kernel.syscalls import Syscall
 from boxtrace.kernel.syscalls.layout import LayoutOptions, syscall_layouts
@@ -56,7 +56,7 @@ def list_events(pattern: str = "*") -> list[ListedEvent]:
             described = tracepoints.describe(name)
             members = described.layout.members
             found.append(ListedEvent(name.name, name.kernel_name, members, described.lttng, described.missing))
-    for event in (*STATE_DUMP, VM_MAP, CONTAINER_METADATA):
+    for event in (*STATE_DUMP, VM_MAP, CONTAINER_NUMBER):
         if _matches(pattern, event.name):
             found.append(ListedEvent(event.name, None, event.fields.members, True, ()))
     return _some(found, pattern)

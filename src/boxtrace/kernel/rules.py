@@ -11,7 +11,7 @@ from typing import Final
 from boxtrace.errors import UsageError
 from boxtrace.kernel.catalogue import LATE_STRING, Catalogue
 from boxtrace.kernel.selection import FilterRule, LimitRule, Rate
-from boxtrace.kernel.statedump.events import CONTAINER_METADATA, STATE_DUMP, VM_MAP
+from boxtrace.kernel.statedump.events import CONTAINER_NUMBER, STATE_DUMP, VM_MAP
 
 __all__ = [
     "ALWAYS_RECORDED",
@@ -24,7 +24,7 @@ __all__ = [
     "plan_rules",
 ]
 
-ALWAYS_RECORDED: Final = frozenset(event.name for event in (*STATE_DUMP, VM_MAP, CONTAINER_METADATA, LATE_STRING))
+ALWAYS_RECORDED: Final = frozenset(event.name for event in (*STATE_DUMP, VM_MAP, CONTAINER_NUMBER, LATE_STRING))
 """Events that no filter and no limit is about: the state dump, and those that belong to others."""
 EVERYTHING_ELSE: Final = ""
 """Name of the rule of events that belong to none."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import mmap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from boxtrace import _native
 from boxtrace.consumer.rings import Rings
 from boxtrace.containers.model import Container
 from boxtrace.kernel.emitter import Emitter
 from boxtrace.kernel.programs import Programs
-from boxtrace.kernel.statedump.events import CONTAINER_METADATA
+from boxtrace.kernel.statedump.events import CONTAINER_NUMBER
 from boxtrace.session.options import ContainerCount
 
 __all__ = ["Accounts", "announce_containers"]
@@ -43,8 +43,7 @@ class Accounts:
 
     def rename(self, account: int, container: Container) -> None:
         """Let an account be of this container, of which more is known by now."""
-        if account:
-            self.containers = (*self.containers[: account - 1], container, *self.containers[account:])
+        self.containers = (*self.containers[: account - 1], container, *self.containers[account:])
 
     def move(self, count: int, before: int, account: int | None) -> None:
         """Count events that were recorded before it was known whose they are.
@@ -94,22 +93,13 @@ class Accounts:
         return (*counted, ContainerCount(None, *totals[0]))
 
 
-def announce_containers(
-    emitter: Emitter, containers: Sequence[Container], wanted: Callable[[Container], bool], *, first: int = 1
-) -> None:
-    """Record what the context ``container`` shows for each of these; nothing if that context is not recorded.
-
-    :param containers: in the order of their accounts.
-    :param wanted: which of them the trace may tell of.
-    :param first: account of the first of them.
-    """
-    if CONTAINER_METADATA.name not in emitter:
+def announce_containers(emitter: Emitter, numbered: Iterable[tuple[int, Container]]) -> None:
+    """Record what the context ``container`` shows for each of these; nothing if that context is not recorded."""
+    if CONTAINER_NUMBER.name not in emitter:
         return
-    for number, container in enumerate(containers, start=first):
-        if not wanted(container):
-            continue
+    for number, container in numbered:
         emitter.emit(
-            CONTAINER_METADATA.name,
+            CONTAINER_NUMBER.name,
             container=number,
             runtime=container.runtime,
             id=container.id,

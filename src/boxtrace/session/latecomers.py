@@ -1,4 +1,4 @@
-"""Accounts for containers that start while recording, where none of them is chosen or left out."""
+"""Accounts for containers that run; for those that start while recording, where none of these is chosen or left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from boxtrace.kernel.selection import Accounting
 from boxtrace.session.channel import Channel
 from boxtrace.session.targets import account_containers
 
-__all__ = ["Latecomers"]
+__all__ = ["Latecomers", "give_accounts"]
 
 
 class Latecomers:
@@ -21,7 +21,7 @@ class Latecomers:
     :param hierarchy: in which cgroups are numbered.
     :param before: those that came before.
     :param known: returns what is known of containers by now.
-    :param announce: takes those that have got an account, in the order of these.
+    :param announce: takes those that have got an account, with its number.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Latecomers:
         hierarchy: str,
         before: Sequence[Container],
         known: Callable[[], Sequence[Container]],
-        announce: Callable[[Accounting, Sequence[Container]], None],
+        announce: Callable[[Accounting, Sequence[tuple[int, Container]]], None],
     ) -> None:
         self._channels = channels
         self._hierarchy = hierarchy
@@ -49,13 +49,24 @@ class Latecomers:
         alive = [item for item in there if item.life in come]
         if not alive:
             return
-        before = len(self._channels[0].accounts.containers)
-        accounting, accounted = account_containers(alive, self._hierarchy, beside=there, first=before + 1)
-        for channel in self._channels:
-            for container in accounted:
-                channel.accounts.add(container)
-            channel.programs.selector.account(accounting, more=True)
-        self._announce(accounting, accounted)
+        self._announce(*give_accounts(self._channels, alive, self._hierarchy, beside=there))
+
+
+def give_accounts(
+    channels: Sequence[Channel], containers: Sequence[Container], hierarchy: str, *, beside: Sequence[Container]
+) -> tuple[Accounting, Sequence[tuple[int, Container]]]:
+    """Count the events of these containers apart, too; return those that have got an account, with its number.
+
+    :param hierarchy: in which cgroups are numbered.
+    :param beside: all that run.
+    """
+    first = len(channels[0].accounts.containers) + 1
+    accounting, accounted = account_containers(containers, hierarchy, beside=beside, first=first)
+    for channel in channels:
+        for container in accounted:
+            channel.accounts.add(container)
+        channel.programs.selector.account(accounting, more=True)
+    return accounting, tuple(enumerate(accounted, start=first))
 
 
 def _is_alive(container: Container) -> bool:

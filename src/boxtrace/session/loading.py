@@ -11,7 +11,7 @@ from boxtrace.kernel.catalogue import Catalogue, build_catalogue
 from boxtrace.kernel.event_type import EventType
 from boxtrace.kernel.machine import machine_syscalls, machine_tracepoints
 from boxtrace.kernel.probes import Probe
-from boxtrace.kernel.statedump.events import CONTAINER_METADATA, VM_MAP
+from boxtrace.kernel.statedump.events import CONTAINER_NUMBER, VM_MAP
 from boxtrace.kernel.structures import kernel_structure
 from boxtrace.kernel.syscalls.layout import LayoutOptions
 from boxtrace.session.channel import Channel
@@ -116,5 +116,5 @@ def _births(catalogues: Iterable[Catalogue]) -> tuple[EventType, ...]:
 def _more_events(options: RecordOptions) -> tuple[EventType, ...]:
     """Return what the channel of the state dump records whatever events are asked for."""
     explained = any("container" in channel.contexts for channel in options.channels)
-    chosen = {VM_MAP: options.state_dump_maps, CONTAINER_METADATA: explained}
+    chosen = {VM_MAP: options.state_dump_maps, CONTAINER_NUMBER: explained}
     return tuple(event for event, wanted in chosen.items() if wanted)

@@ -122,6 +122,7 @@ class Newborns:
         rules: Callable[[], ContainerRules],
         record: Callable[[Iterable[Container]], None],
         notice: Callable[[Collection[Pid]], None],
+        explain: Callable[[int, Container], None],
         dumping: Channel | None = None,
     ) -> None:
         """Put a sink that can cut before each of the writer's.
@@ -130,17 +131,21 @@ class Newborns:
         :param rules: returns what is wanted now.
         :param record: takes the wanted containers, as far as they are known.
         :param notice: takes the first processes of those that no birth of a pid namespace tells of.
+        :param explain: takes the number of a wanted one's account, and again when more is known of it.
         :param dumping: a channel that has nothing but state dumps, and so sees no births itself.
         """
         self._rules = rules
         self._record = record
         self._notice = notice
+        self._explain = explain
         self._dumping = dumping
         self._host = host_pid_ns()
         self._lock = threading.Lock()
         self._news: list[Container] = []
         self._told = Told()
         self._known: dict[Container, Container] = {}
+        self._accounts: dict[tuple[object, ...], int] = {}
+        """Numbers of accounts, the same in all channels, by what is the same of a candidate there."""
         self._said: ContainerRules | None = None
         self._nurseries: list[_Nursery] = []
         for channel in channels:
@@ -290,7 +295,7 @@ class Newborns:
                 continue  # who uses this runtime may tell its name
             if nursery.is_wanted(tag) is None:
                 decisions[tag] = takes
-                account = nursery.channel.accounts.add(known) if takes else 0
+                account = self._account(candidate, known) if takes else 0
                 nursery.accounts[tag] = account
                 nursery.channel.programs.selector.decide(
                     candidate.namespaces.pid, candidate.cgroup, tag, included=takes or included, account=account
@@ -299,12 +304,29 @@ class Newborns:
             if container is not None or final:
                 nursery.waiting.remove(tag)
                 if decisions.get(tag, nursery.is_wanted(tag)):
-                    nursery.channel.accounts.rename(nursery.accounts[tag], known)
+                    self._name(nursery.accounts[tag], known)
                     wanted.append(known)
         if decisions:
             nursery.decide(decisions)
         if wanted:
             self._record(wanted)
+
+    def _account(self, candidate: Candidate, known: Container) -> int:
+        """Return the number of a candidate's account, which it gets when a channel wants it; 0: none is left."""
+        key = (candidate.namespaces.pid, candidate.pid, candidate.start, candidate.cgroup)
+        if key not in self._accounts:
+            (self._accounts[key],) = {nursery.channel.accounts.add(known) for nursery in self._nurseries}
+            if self._accounts[key]:
+                self._explain(self._accounts[key], known)
+        return self._accounts[key]
+
+    def _name(self, account: int, known: Container) -> None:
+        """Let an account be of this container, of which more is known by now."""
+        accounts = self._nurseries[0].channel.accounts
+        if account and accounts.containers[account - 1] != known:
+            for nursery in self._nurseries:
+                nursery.channel.accounts.rename(account, known)
+            self._explain(account, known)
 
     def _verdict(self, nursery: _Nursery, candidate: Candidate, known: Container) -> tuple[bool | None, bool]:
         """Return what is said of a newborn, and whether it is wanted.

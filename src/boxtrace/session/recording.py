@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -30,7 +31,7 @@ from boxtrace.session.container_stream import ContainerStream
 from boxtrace.session.control import ControlSocket
 from boxtrace.session.dumping import StateDumper
 from boxtrace.session.hints import BirthHints
-from boxtrace.session.latecomers import Latecomers
+from boxtrace.session.latecomers import Latecomers, give_accounts
 from boxtrace.session.left_out import count_left_out, with_losses
 from boxtrace.session.limiting import Limiting
 from boxtrace.session.loading import load_channels
@@ -41,7 +42,7 @@ from boxtrace.session.options import ContainerCount, RecordOptions, RuleCount, S
 from boxtrace.session.output import TraceDirectory, TraceWriter, kernel_trace_class
 from boxtrace.session.scene import Scene, find_scene, survey_running
 from boxtrace.session.snapshots import SnapshotDump
-from boxtrace.session.targets import account_containers, make_probes
+from boxtrace.session.targets import make_probes
 from boxtrace.session.tracking import Tracking
 from boxtrace.session.user import UserDomain, UserTargets
 from boxtrace.session.user_events import COMMANDS, UserEvents
@@ -122,7 +123,10 @@ class _Recording:
         if self._command is not None:
             stack.callback(self._command.close)
         probes = make_probes(options.functions, options.user_functions, options.user_markers, scene.running)
-        self._channels = load_channels(options, scene.targets, probes, warn)
+        with ThreadPoolExecutor(1) as pool:  # loading is nearly all the kernel's
+            looking = pool.submit(self._look_early)
+            self._channels = load_channels(options, scene.targets, probes, warn)
+        self._early = looking.result()
         for channel in self._channels:
             stack.callback(channel.programs.close)
         self._tracking = Tracking(scene.sets, scene.targets, self._channels, self._containers)
@@ -147,6 +151,7 @@ class _Recording:
                 self._tracking.rules,
                 self._name,
                 self._look_beside,
+                lambda number, container: self._explain([(number, container)]),
                 self._channels[len(options.channels)] if options.snapshot_dump else None,
             )
         self._user: UserDomain | None = None
@@ -156,7 +161,6 @@ class _Recording:
             if self._writer is not None:
                 self._writer.abandon()
             raise
-        self._accounted: Sequence[Container] = ()
         whole_host = options.state_dump_all or not scene.targets.selection
         dumping = self._channels[len(options.channels) if options.snapshot_dump else 0]
         self._emitter = Emitter(dumping.programs)
@@ -201,6 +205,7 @@ class _Recording:
                 watch_directories()
             )  # before the first event: who is gone when it is looked has its name
             self._loop.commands |= dict.fromkeys(("limit", "limits"), Limiting(self._channels).answer)
+            self._account(self._early)
             ending = self._loop.run(self._prepare)
         except BaseException:
             if self._writer is not None:
@@ -296,7 +301,7 @@ class _Recording:
             self._tracking.refresh(known)  # some may have started before anybody would have seen their birth
         for note in self._tracking.notes():
             self._warn(note)
-        self._accounted = self._account(known)
+        self._account(known)
         if self._newborns is not None:
             self._loop.attend(self._newborns)
         self._follow_containers(known, since)
@@ -318,39 +323,51 @@ class _Recording:
             self._loop.start_command(self._command)
         self._started()
 
+    def _look_early(self) -> Sequence[Container]:
+        """Return the containers that run, if their numbers are recorded: then from the first event on."""
+        if any("container" in channel.contexts for channel in self._options.channels):
+            return self._scene.running or survey_running(_ignore)  # they are looked at again, and warned of, later
+        return ()
+
     def _announce(self) -> None:
-        announce_containers(self._emitter, self._accounted, self._tracking.targets.cover)
+        numbered = enumerate(self._channels[0].accounts.containers, start=1)
+        announce_containers(self._emitter, filter(self._may_explain, numbered))
+
+    def _may_explain(self, numbered: tuple[int, Container]) -> bool:
+        selection = self._tracking.targets.selection
+        chosen = bool(selection.command or selection.of_kind("pid"))  # these processes may be in any container
+        return chosen or self._covers(numbered[1])
+
+    def _explain(self, numbered: Iterable[tuple[int, Container]]) -> None:
+        """Record whose numbers these are, given away later; in a flight recording each snapshot's dump does."""
+        if self._dumper is not None or self._dump is None:
+            announce_containers(self._emitter, numbered)
 
     def _dump_for_snapshot(self) -> None:
         self._announce()
         if self._dump is not None:
             self._dump.run()
 
-    def _account(self, known: Sequence[Container]) -> Sequence[Container]:
-        """Count the events of these containers apart; return those that have an account, in the order of these."""
-        accounting, accounted = account_containers(known, self._tracking.targets.hierarchy)
-        for channel in self._channels:
-            channel.accounts.containers = accounted
-            channel.programs.selector.account(accounting)
-        self._watch_accounted(accounting, accounted)
-        return accounted
+    def _account(self, known: Sequence[Container]) -> None:
+        """Count the events of these containers apart, if they are not yet."""
+        before = {container.life for container in self._channels[0].accounts.containers}
+        more = [container for container in known if container.life not in before]
+        hierarchy = self._tracking.targets.hierarchy
+        self._watch_accounted(*give_accounts(self._channels, more, hierarchy, beside=known))
 
-    def _watch_accounted(self, accounting: Accounting, accounted: Sequence[Container]) -> None:
-        for container in accounted:
+    def _watch_accounted(self, accounting: Accounting, accounted: Sequence[tuple[int, Container]]) -> None:
+        for _, container in accounted:
             if container.init_pid is not None and container.pid_ns in accounting.pid_namespaces:
                 self._loop.watch(container.init_pid, container.name, pid_ns=container.pid_ns, ends=False)
 
-    def _welcome(self, accounting: Accounting, accounted: Sequence[Container]) -> None:
-        """Follow and announce containers that have got an account later, and select them if they are to be."""
+    def _welcome(self, accounting: Accounting, accounted: Sequence[tuple[int, Container]]) -> None:
+        """Follow and explain containers that have got an account later, and select them if they are to be."""
         self._watch_accounted(accounting, accounted)
         try:
             self._tracking.take_latecomers()
         except SelectionError as error:
             self._warn(str(error))
-        first = len(self._accounted) + 1
-        self._accounted = (*self._accounted, *accounted)
-        if self._dumper is not None or self._dump is None:
-            announce_containers(self._emitter, accounted, self._tracking.targets.cover, first=first)
+        self._explain(filter(self._may_explain, accounted))
 
     def _follow_containers(self, known: Sequence[Container], since: float) -> None:
         """Keep the names of these containers in the trace, and of those that start later."""
@@ -402,6 +419,9 @@ class _Recording:
 
     def _answer_tracking(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = self._tracking.answer(request)
+        if request["command"] != "tracked":  # others are selected, whose numbers nobody has told
+            numbered = enumerate(self._channels[0].accounts.containers, start=1)
+            self._explain(filter(self._may_explain, numbered))
         if self._user is not None and request["command"] != "tracked":
             self._reach(self._user, self._containers())
             self._user.review()

@@ -97,8 +97,11 @@ static __noinline u8 *event_begin_any(struct bt_event *event, struct bt_cpu *cpu
 			if ((config.context_groups & BT_GROUP_VIRTUAL_IDS) && cpu->unmapped)
 				context_fill_ids(task, at);
 		}
-		if (context_has(BT_CTX_CONTAINER) && unlikely(READ_ONCE(cpu->task) != (u64)task))
-			context_u32(at, BT_CTX_CONTAINER, task_lookup(task) >> 32);
+		if (context_has(BT_CTX_CONTAINER) && unlikely(READ_ONCE(cpu->task) != (u64)task)) {
+			u64 found = task_lookup(task);
+
+			context_u32(at, BT_CTX_CONTAINER, (u32)found ? found >> 32 : 0);
+		}
 		at += config.context_size;
 	} else if (config.rules) {
 		rule_count(cpu, rule_of(id), BT_LEFT_DISCARDED);

@@ -164,7 +164,8 @@ static __noinline int cpu_learn(struct bt_cpu *cpu, struct task_struct *task)
 		again = 1;
 	}
 	cpu->unmapped = context_fill(task, (u8 *)cpu->context);
-	context_u32((u8 *)cpu->context, BT_CTX_CONTAINER, cpu->account);
+	/* Who is not selected has events only with who is: containers that the trace may not tell of have no number. */
+	context_u32((u8 *)cpu->context, BT_CTX_CONTAINER, cpu->selected ? cpu->account : 0);
 	barrier();
 	if (unlikely(again) || (unlikely(control.trackers) && verdict_unsettled(task)))
 		cpu->start_time = 0; /* look again next time */

@@ -11,7 +11,7 @@ from typing import Final
 from boxtrace.ctf.fields import DisplayBase, IntegerField, StringField
 from boxtrace.kernel.event_type import COMM, I32, IPV4, POINTER, U8, U16, U32, U64, EventType, payload
 
-__all__ = ["CONTAINER_METADATA", "STATE_DUMP", "VM_MAP"]
+__all__ = ["CONTAINER_NUMBER", "STATE_DUMP", "VM_MAP"]
 
 _TEXT = StringField()
 _NAMESPACE = payload(tid=I32, ns_inum=U32)
@@ -118,8 +118,8 @@ VM_MAP: Final = EventType(
 )
 """One mapping of a process's memory; recorded on request. ``pgoff`` is the offset in the file, in bytes."""
 
-CONTAINER_METADATA: Final = _made(
-    "container_metadata",
+CONTAINER_NUMBER: Final = _made(
+    "container_number",
     container=U32,
     runtime=_TEXT,
     id=_TEXT,
