@@ -213,8 +213,8 @@ struct bt_cpu {
 	unsigned long long generation;
 	unsigned int selected;
 	unsigned int account;
-	unsigned int unmapped; /* the task's user namespace has not got both its maps yet */
-	unsigned int _pad;
+	unsigned int unmapped;	/* the task's user namespace has not got both its maps yet */
+	unsigned int rejecting; /* bits of the preconditions that the task does not meet, as of `admitted_at` */
 	unsigned long long context[BT_CONTEXT_MAX / 8]; /* 64-bit words, so that it is copied by such */
 	unsigned long long released;			/* written by user space, once for each sub-buffer */
 	/* Events of `account` that are not in the map of accounts yet. */
@@ -233,9 +233,8 @@ struct bt_cpu {
 	unsigned long long exit_known;
 	unsigned int first_count; /* index of this CPU's first entry in `rule_counts` */
 	unsigned int counts_at;	  /* index there of the task's container; BT_NOWHERE if it is not found out yet */
-	unsigned int rejecting;	  /* bits of the preconditions that the task does not meet, as of `admitted_at` */
-	/* Not selected as of `generation`, but for what a call of its own may change (bt_syscall.alters_either). */
-	unsigned int rejected_so_far;
+	/* As `rejected_at`, but for what a call of the task's own may change (bt_syscall.alters_either). */
+	unsigned long long rejected_so_far_at;
 };
 _Static_assert(sizeof(struct bt_cpu) == 512, "eight cache lines");
 _Static_assert(__builtin_offsetof(struct bt_cpu, released) % 64 == 0, "not among what every event reads");

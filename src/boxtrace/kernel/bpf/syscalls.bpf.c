@@ -50,9 +50,9 @@ static __always_inline void interval_begin(struct bt_cpu *cpu, struct task_struc
 		WRITE_ONCE(cpu->rejecting, find_rejecting(cpu));
 	if (cpu->selected)
 		WRITE_ONCE(cpu->admitted_at, cpu->generation);
-	else if (control.trackers & OWN_TRACKERS)
-		WRITE_ONCE(cpu->rejected_so_far, 1);
 	else
+		WRITE_ONCE(cpu->rejected_so_far_at, cpu->generation);
+	if (!cpu->selected && !(control.trackers & OWN_TRACKERS))
 		WRITE_ONCE(cpu->rejected_at, cpu->generation);
 	barrier();
 	if (unlikely(READ_ONCE(cpu->task) != (u64)task)) /* where programs can be preempted: another one has learnt */
@@ -88,15 +88,10 @@ static __noinline int enter(u64 *arguments)
 				  : record_registers(cpu, regs, call, 0, false);
 }
 
-static __always_inline bool is_rejected_so_far(struct bt_cpu *cpu, u64 generation)
-{
-	return cpu->rejected_so_far && cpu->generation == generation;
-}
-
-/* A call of who is not selected as of this generation: does it have to be looked at when it returns? */
+/* A call of who is rejected so far: is the return to be looked at? Numbers that no call has may be taken for one. */
 static __always_inline void enter_rejected(struct bt_cpu *cpu, u64 number)
 {
-	if (number >= BT_COMPAT_BASE || syscalls[number].alters_either)
+	if (syscalls[number & (BT_COMPAT_BASE - 1)].alters_either)
 		interval_end(cpu);
 }
 
@@ -140,7 +135,7 @@ int sys_enter(u64 *arguments)
 	if (cpu->rejected_at == generation)
 		return 0;
 	if (unlikely(cpu->admitted_at != generation)) {
-		if (!is_rejected_so_far(cpu, generation))
+		if (cpu->rejected_so_far_at != generation)
 			return enter(saved.arguments);
 		enter_rejected(cpu, saved.arguments[1]);
 		return 0;
@@ -232,11 +227,11 @@ int sys_exit(u64 *arguments)
 	saved.arguments = arguments;
 	cpu = cpu_here();
 	generation = control.generation;
-	if (cpu->rejected_at == generation)
+	if (cpu->rejected_so_far_at == generation)
 		return 0;
 	/* During the call another process may have changed the selection, or moved the task to another cgroup. */
 	if (unlikely(cpu->admitted_at != generation))
-		return is_rejected_so_far(cpu, generation) ? 0 : leave(saved.arguments);
+		return leave(saved.arguments);
 	if (IMMEDIATE(BT_IMM_FILTERED) && exit_rejected(cpu, saved.arguments))
 		return 0;
 	if (IMMEDIATE(BT_IMM_SUBBUFS_DIRECT) ? leave_usual(cpu, &saved, true) : leave_looked_up(cpu, saved.arguments))

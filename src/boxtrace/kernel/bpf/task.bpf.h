@@ -109,7 +109,7 @@ static __always_inline void interval_end(struct bt_cpu *cpu)
 {
 	WRITE_ONCE(cpu->admitted_at, 0);
 	WRITE_ONCE(cpu->rejected_at, 0);
-	WRITE_ONCE(cpu->rejected_so_far, 0);
+	WRITE_ONCE(cpu->rejected_so_far_at, 0);
 	WRITE_ONCE(cpu->exit_known, 0);
 }
 
