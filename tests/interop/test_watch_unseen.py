@@ -28,8 +28,12 @@ class Watch:
         whole = self._output.read_text().rpartition("\n")[0]
         return [line for line in map(json.loads, whole.splitlines()) if line["id"] == identifier]
 
+    def changes(self, identifier: str) -> list[str]:
+        """What has happened, but for updates: who is seen while it starts or ends may have another state."""
+        return [line["change"] for line in self.lines(identifier) if line["change"] != "update"]
+
     def is_told(self, identifier: str) -> bool:
-        return [line["change"] for line in self.lines(identifier)][-1:] == ["end"]
+        return self.changes(identifier)[-1:] == ["end"]
 
 
 @contextmanager
@@ -68,10 +72,10 @@ def test_short_containers_of_docker(dockerd: Dockerd, tmp_path: Path) -> None:
         until(lambda: watch.lines(there)[-1]["name"] == "last", _SECONDS)
     for number, identifier in identifiers.items():
         lines = watch.lines(identifier)
-        assert [line["change"] for line in lines] == ["start", "end"]
+        assert watch.changes(identifier) == ["start", "end"]
         assert {(line["runtime"], line["name"]) for line in lines} == {("docker", f"short-{number}")}
         assert lines[-1]["image"] == BUSYBOX_IMAGE
-    assert [line["change"] for line in watch.lines(seen)] == ["running", "end"]
+    assert watch.changes(seen) == ["running", "end"]
 
 
 def test_short_container_of_podman_without_its_service(tmp_path: Path) -> None:
@@ -84,4 +88,4 @@ def test_short_container_of_podman_without_its_service(tmp_path: Path) -> None:
             until(lambda: watch.is_told(identifier), _SECONDS)
         lines = watch.lines(identifier)
         assert {(line["runtime"], line["name"]) for line in lines} == {("podman", "short")}
-        assert [line["change"] for line in lines if line["change"] != "update"] == ["start", "end"]
+        assert watch.changes(identifier) == ["start", "end"]
