@@ -112,7 +112,7 @@ class Ring:
         lost = self._new_losses()
         if state == _OWNED or committed != self._taken or lost:
             self._note_owner()
-            self._stamps.look(self._owner(), alive)
+            self._stamps.look(self._owner(), alive, idle=committed == self._taken and not lost)
             self._words.store(_KNOWN, 1)
         if self._taken - self.size <= committed < self._taken:
             committed = self._taken  # a signal handler published more than the record that it interrupted knew of

@@ -39,15 +39,16 @@ class Stamps:
         self._changes: list[TaskChange] = []
         self._positions: list[tuple[int, Thread]] = []
 
-    def look(self, vtid: int, alive: Callable[[], bool]) -> None:
+    def look(self, vtid: int, alive: Callable[[], bool], *, idle: bool = False) -> None:
         """Find out what the owner is by now; call it when what is to be stamped has been seen.
 
         :param vtid: the owner's id in its own pid namespace, if it is not known yet.
         :param alive: tells whether the client is still the process that it was when it connected.
+        :param idle: nothing is to be stamped, so who is known is looked at only if the kernel told of a change.
         """
         known = self.thread
         if known is not None:
-            fresh = self._positions or time.monotonic_ns() < self._looked + _REFRESH_NS
+            fresh = idle or self._positions or time.monotonic_ns() < self._looked + _REFRESH_NS
             if fresh and not self._news(known.tid):
                 return
             vtid = known.vtid
