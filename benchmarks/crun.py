@@ -33,20 +33,23 @@ class Ended:
 
 
 class CrunBundles:
-    """Bundles that share a root file system, which has busybox.
+    """Bundles whose root file systems have busybox.
 
     :param directory: where they are put; it must not exist.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._root = directory / "rootfs"
-        for name in ("bin", "dev", "proc", "sys"):
-            (self._root / name).mkdir(parents=True)
-        shutil.copy2(shutil.which("busybox") or "/bin/busybox", self._root / "bin/busybox")
-        (self._root / "bin/sh").symlink_to("busybox")
+        directory.mkdir()
+        self._busybox = directory / "busybox"
+        shutil.copy2(shutil.which("busybox") or "/bin/busybox", self._busybox)
 
     def _write(self, name: str, code: int) -> None:
+        # Not one for all: crun replaces links in ``dev``, and fails where another one has just made them.
+        root = self._directory / name / "rootfs"
+        for place in ("bin", "dev", "proc", "sys"):
+            (root / place).mkdir(parents=True)
+        (root / "bin/sh").hardlink_to(self._busybox)
         kinds = ("pid", "ipc", "uts", "mount", "network", "cgroup")
         configuration = {
             "ociVersion": "1.0.2",
@@ -56,11 +59,10 @@ class CrunBundles:
                 "env": ["PATH=/bin"],
                 "cwd": "/",
             },
-            "root": {"path": str(self._root)},
+            "root": {"path": str(root)},
             "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
             "linux": {"cgroupsPath": f"/{name}", "namespaces": [{"type": kind} for kind in kinds]},
         }
-        (self._directory / name).mkdir()
         (self._directory / name / "config.json").write_text(json.dumps(configuration))
 
     def prepare(self, codes: Mapping[str, int]) -> None:
