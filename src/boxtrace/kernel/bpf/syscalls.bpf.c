@@ -191,7 +191,7 @@ static __noinline int leave(u64 *arguments)
 static __noinline int return_rejected(struct bt_cpu *cpu, u64 *arguments)
 {
 	struct pt_regs *regs = (struct pt_regs *)arguments[0];
-	u32 number = syscall_number(regs); /* not extended: of a sign the verifier would find no bound (arm64) */
+	u64 number = syscall_number(regs);
 	const struct bt_syscall *call;
 
 	if (number >= BT_COMPAT_BASE || late_tasks || syscall_is_compat(bpf_get_current_task_btf()))
