@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
-from benchmarks.report import format_table
+from benchmarks.report import format_table, spread
 from benchmarks.tracers import recording
 from boxtrace.trace import open_trace
 from boxtrace.trace.containers import TraceContainers
@@ -74,9 +74,9 @@ def _measure(command: _Command, count: int) -> ConcurrentContainers:
                 if is_recorded:
                     trace = Path(directory) / name
                     with recording(trace, "--container", "traced-*", cpu=None) as recorder:
-                        before = _cpu_ms(recorder.process.pid)
+                        before = recorder.cpu_ms()
                         block = _run(command, name)
-                        result.own_cpu_ms.append((_cpu_ms(recorder.process.pid) - before) / _BLOCK)
+                        result.own_cpu_ms.append((recorder.cpu_ms() - before) / _BLOCK)
                     result.named += _count_named(trace, name)
                 else:
                     block = _run(command, name)
@@ -95,11 +95,6 @@ def _run(command: _Command, prefix: str) -> list[float]:
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(run, range(_BLOCK)))
-
-
-def _cpu_ms(pid: int) -> float:
-    """CPU time of a process's threads, as the scheduler counts it."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e6
 
 
 def _count_named(trace: Path, prefix: str) -> int:
@@ -145,11 +140,11 @@ def format_concurrent(results: dict[str, ConcurrentContainers]) -> str:
     rows = [
         [
             starter,
-            _spread(result.alone_ms),
-            _spread(result.recorded_ms),
-            _spread(result.more_ms),
-            _spread(result.noise_ms),
-            _spread(result.own_cpu_ms),
+            spread(result.alone_ms, 1),
+            spread(result.recorded_ms, 1),
+            spread(result.more_ms, 1),
+            spread(result.noise_ms, 1),
+            spread(result.own_cpu_ms, 1),
             f"{result.named} of {len(result.recorded_ms)}",
         ]
         for starter, result in results.items()
@@ -164,9 +159,3 @@ def format_concurrent(results: dict[str, ConcurrentContainers]) -> str:
         "named",
     ]
     return format_table(head, rows)
-
-
-def _spread(values: Sequence[float]) -> str:
-    """The median, and within what half of them are."""
-    low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return f"{middle:.1f} ({low:.1f} to {high:.1f})"

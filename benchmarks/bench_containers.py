@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 from benchmarks.crun import CrunBundles
-from benchmarks.report import format_table
+from benchmarks.report import format_table, spread
 from benchmarks.tracers import empty_programs, recording
 from benchmarks.workload import build_tools
 from boxtrace.trace import open_trace
@@ -77,9 +77,9 @@ def measure_containers(count: int) -> dict[str, ShortContainers]:
                     block = _run(bundles, codes)
             else:
                 with recording(trace, *options, cpu=None) as recorder:
-                    before = _cpu_ms(recorder.process.pid)
+                    before = recorder.cpu_ms()
                     block = _run(bundles, codes)
-                    result.own_cpu_ms.append((_cpu_ms(recorder.process.pid) - before) / _BLOCK)
+                    result.own_cpu_ms.append((recorder.cpu_ms() - before) / _BLOCK)
                 result.named += _count_named(trace, codes)
             last, alone = alone, _run(bundles, _names(f"alone-{number}"))
             result.ran += _BLOCK
@@ -114,11 +114,6 @@ def _children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cpu_ms(pid: int) -> float:
-    """CPU time of a process's threads, as the scheduler counts it."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e6
-
-
 def _count_named(trace: Path, codes: dict[str, int]) -> int:
     rows = {row.container.name: row for row in TraceContainers(open_trace(trace)).rows()}
     return sum(
@@ -132,21 +127,13 @@ def format_containers(results: dict[str, ShortContainers]) -> str:
     rows = [
         [
             kind,
-            _spread(result.took_ms),
-            _spread(result.more_ms),
-            _spread(result.more_cpu_ms),
-            _spread(result.own_cpu_ms),
+            spread(result.took_ms, 2),
+            spread(result.more_ms, 2),
+            spread(result.more_cpu_ms, 2),
+            spread(result.own_cpu_ms, 2),
             f"{result.named} of {result.ran}" if result.own_cpu_ms else "",
         ]
         for kind, result in results.items()
     ]
     head = ["recorded", "ms from start to end", "more than beside it", "more CPU", "boxtrace's CPU", "named"]
     return format_table(head, rows)
-
-
-def _spread(values: Sequence[float]) -> str:
-    """The median, and within what half of them are."""
-    if not values:
-        return ""
-    low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"

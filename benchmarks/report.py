@@ -7,10 +7,11 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import quantiles
 
 from boxtrace.version import VERSION
 
-__all__ = ["format_table", "machine", "write_json"]
+__all__ = ["format_table", "machine", "spread", "write_json"]
 
 
 def machine() -> dict[str, object]:
@@ -37,6 +38,14 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return the median of values, and within what half of them are; nothing of none."""
+    if not values:
+        return ""
+    low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def write_json(path: Path, name: str, results: object) -> None:

@@ -89,6 +89,11 @@ class Recording:
         self.lost = 0
         self.recorded = 0
 
+    def cpu_ms(self) -> float:
+        """Return the CPU time of its threads, as the scheduler counts it."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
     def read_summary(self, text: str) -> None:
         """Take the numbers from what it prints at its end."""
         numbers = {name: re.search(pattern, text) for name, pattern in _SUMMARY.items()}
