@@ -24,7 +24,7 @@ from boxtrace.containers.unknown import find_unknown
 from boxtrace.errors import ContainerNotFoundError, SelectionError
 from boxtrace.units import Pid
 
-__all__ = ["RUNTIMES", "Survey", "choose", "discover", "find", "survey"]
+__all__ = ["RUNTIMES", "Survey", "choose", "discover", "find", "rank", "survey"]
 
 RUNTIMES: tuple[Runtime, ...] = (
     Docker(),
@@ -37,6 +37,12 @@ RUNTIMES: tuple[Runtime, ...] = (
     Crun(),
 )
 """Every runtime that is asked. What an earlier one knows is not taken from a later one, which it may use."""
+_RANKS = [runtime.name for runtime in RUNTIMES]
+
+
+def rank(runtime: str) -> int:
+    """Return the place of a runtime among :data:`RUNTIMES`; behind all for a name that none of them has."""
+    return _RANKS.index(runtime) if runtime in _RANKS else len(_RANKS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from boxtrace.containers.discovery import RUNTIMES, Survey, survey
+from boxtrace.containers.discovery import Survey, rank, survey
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.listing import ContainerRow, list_containers
 from boxtrace.containers.model import Container
@@ -21,7 +21,6 @@ _HOLD_SECONDS = 1.0
 _SAME_SECONDS = 5.0
 """How long after a container was seen to be gone a runtime may say that it ended."""
 _OVER = frozenset({"exited", "stopped", "dead", "removing"})
-_RANKS = [runtime.name for runtime in RUNTIMES]
 _OF_PROCESS = ("init_pid", "namespaces", "pid_ns_ancestors", "birth", "cgroups")
 
 
@@ -150,7 +149,7 @@ class _Unseen:
         for identifier in [key for key, over in self._over_at.items() if over <= due]:
             container, event = self._held[identifier], self._events.get(identifier)
             self._drop(container, now)
-            if event is not None and _rank(container.runtime) >= _rank(event.runtime):
+            if event is not None and rank(container.runtime) >= rank(event.runtime):
                 image = container.image or event.image
                 container = replace(container, runtime=event.runtime, name=event.name, image=image)
             found.append(container)
@@ -171,7 +170,7 @@ class _Unseen:
 
 def _merge(held: Container, news: Container) -> Container:
     """Return what was told last, by the runtime that uses the other one, with what is known of the first process."""
-    upper, lower = (held, news) if _rank(held.runtime) < _rank(news.runtime) else (news, held)
+    upper, lower = (held, news) if rank(held.runtime) < rank(news.runtime) else (news, held)
     process = news if news.identity is not None else held
     return replace(
         upper,
@@ -181,7 +180,3 @@ def _merge(held: Container, news: Container) -> Container:
         ended=upper.ended or lower.ended,
         **{name: getattr(process, name) for name in _OF_PROCESS},
     )
-
-
-def _rank(runtime: str) -> int:
-    return _RANKS.index(runtime) if runtime in _RANKS else len(_RANKS)

@@ -17,7 +17,7 @@ from types import TracebackType
 from boxtrace.containers.beside import Besides, Birth
 from boxtrace.containers.containerd import Containerd
 from boxtrace.containers.crio import Crio
-from boxtrace.containers.discovery import RUNTIMES
+from boxtrace.containers.discovery import RUNTIMES, rank
 from boxtrace.containers.docker import Docker, socket_address
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.join import Joiner
@@ -60,7 +60,6 @@ _BESIDE = "processes beside containers"
 _LOGS = "event files of Podman"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
 
-_RANKS = [runtime.name for runtime in RUNTIMES]
 """A runtime comes after those that use it, and know more."""
 
 
@@ -315,9 +314,9 @@ class ContainerWatch:
                     if key in self._logged:
                         continue
                     self._logged.add(key)
-                rank = self._told_by.setdefault(event.id, _rank(event.runtime))
-                self._told_by[event.id] = min(rank, _rank(event.runtime))
-                if rank >= _rank(event.runtime):
+                before = self._told_by.setdefault(event.id, rank(event.runtime))
+                self._told_by[event.id] = min(before, rank(event.runtime))
+                if before >= rank(event.runtime):
                     news.append(event)
         if not news or self._tell is None or self.failure is not None:
             return
@@ -401,7 +400,7 @@ class ContainerWatch:
         """Take a container of which nothing is known but that its directory was there: its cgroup tells who it was."""
         self._unread.discard((removed.runtime, removed.id))
         with self._lock:
-            told = self._told_by.get(removed.id, len(_RANKS)) < _rank(removed.runtime)
+            told = self._told_by.get(removed.id, len(RUNTIMES)) < rank(removed.runtime)
         if not told:
             self._take(removed.runtime, RuntimeContainer(removed.id, removed.name, "exited"))
 
@@ -474,11 +473,11 @@ class ContainerWatch:
                 container = replace(container, image=known.image, image_digest=known.image_digest, labels=labels)
             if known is not None and container.image_digest is None and container.image == known.image:
                 container = replace(container, image_digest=known.image_digest)
-            for name in _RANKS:
+            for name in (item.name for item in RUNTIMES):
                 other = self._known.get((name, told.id)) if name != runtime else None
                 if other is None or other.identity != container.identity:
                     continue
-                if _rank(name) < _rank(runtime):
+                if rank(name) < rank(runtime):
                     return  # it uses this one, and knows more
                 del self._known[name, told.id]
                 self._news.pop((name, told.id, other.birth), None)
@@ -523,7 +522,3 @@ def _is_over(known: Container | None, seen: Container, told: Container) -> bool:
     if known is None or known.identity != seen.identity or known.ended is None:
         return False
     return told.ended is None or abs(known.ended - told.ended) > _SAME_NS
-
-
-def _rank(runtime: str) -> int:
-    return _RANKS.index(runtime) if runtime in _RANKS else len(_RANKS)

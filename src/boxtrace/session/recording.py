@@ -201,10 +201,9 @@ class _Recording:
             self._loop.commands |= dict.fromkeys(("track", "untrack", "tracked"), self._answer_tracking)
             events = UserEvents(EventRules.of(self._options.user), self._user)
             self._loop.commands |= dict.fromkeys(COMMANDS, events.answer)
-            self._directories = (
-                watch_directories()
-            )  # before the first event: who is gone when it is looked has its name
             self._loop.commands |= dict.fromkeys(("limit", "limits"), Limiting(self._channels).answer)
+            # Before the first event: who is gone when it is looked has its name.
+            self._directories = watch_directories()
             self._account(self._early)
             ending = self._loop.run(self._prepare)
         except BaseException:
@@ -330,8 +329,11 @@ class _Recording:
         return ()
 
     def _announce(self) -> None:
-        numbered = enumerate(self._channels[0].accounts.containers, start=1)
-        announce_containers(self._emitter, filter(self._may_explain, numbered))
+        announce_containers(self._emitter, self._numbered())
+
+    def _numbered(self) -> Iterable[tuple[int, Container]]:
+        """Return the containers of which the trace may tell, each with its number."""
+        return filter(self._may_explain, enumerate(self._channels[0].accounts.containers, start=1))
 
     def _may_explain(self, numbered: tuple[int, Container]) -> bool:
         selection = self._tracking.targets.selection
@@ -420,8 +422,7 @@ class _Recording:
     def _answer_tracking(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = self._tracking.answer(request)
         if request["command"] != "tracked":  # others are selected, whose numbers nobody has told
-            numbered = enumerate(self._channels[0].accounts.containers, start=1)
-            self._explain(filter(self._may_explain, numbered))
+            self._explain(self._numbered())
         if self._user is not None and request["command"] != "tracked":
             self._reach(self._user, self._containers())
             self._user.review()

@@ -26,14 +26,12 @@ _LATE = (
     "containers that start from now on are taken, or left out, up to a second after their start: "
     "the recording began without a selection of containers"
 )
+_NO_LABELS = "Podman tells the labels of its containers only where its API service is on (podman system service)"
 
 
 def kind_words() -> tuple[str, ...]:
     """Return the word of every kind of which a recording has a set."""
     return (*Property, _CGROUP, *KINDS, *FLAGS)
-
-
-_NO_LABELS = "Podman tells the labels of its containers only where its API service is on (podman system service)"
 
 
 @dataclass(frozen=True, slots=True)

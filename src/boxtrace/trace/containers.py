@@ -202,8 +202,7 @@ class TraceContainers:
             everyone = [space for space, _ in self.spaces()]
             test = self._test("pid_ns", _spans(spaces, everyone, lambda space: space.number))
             if sharing := self._naming.sharing(life):
-                within, others = test, _spans(sharing, self.state.processes, lambda process: process.pid)
-                test = lambda event: within(event) and not _covers(others, _number(event, "pid"), event.timestamp or 0)  # noqa: E731
+                test = _without(test, _spans(sharing, self.state.processes, lambda process: process.pid))
         else:
             test = self._test("pid", members)
 
@@ -257,6 +256,11 @@ def _number(event: Event, context: str) -> int:
     # Where the events of a packet are all of one thread, its packet context tells: the user domain's.
     own = _has(event.stream.cls.event_context, context)
     return int((event.context if own else event.packet_context).get(context, -1))
+
+
+def _without(test: Callable[[Event], bool], others: Mapping[int, list[_Span]]) -> Callable[[Event], bool]:
+    """Return a test that lets pass what another one does, but for events of these processes."""
+    return lambda event: test(event) and not _covers(others, _number(event, "pid"), event.timestamp or 0)
 
 
 def _nearest(around: PidNamespace | None, containers: Mapping[int, Container]) -> Container | None:
