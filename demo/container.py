@@ -163,7 +163,9 @@ class DemoContainer:
         if self._process.poll() is None:
             self._process.kill()  # the kernel then kills pid 1 (--kill-child), and with it all others
             self._process.wait()
-        select.select([self._init], [], [])
+        ended = select.poll()
+        ended.register(self._init, select.POLLIN)
+        ended.poll()
         os.close(self._init)
         self._init = None
         self._clean_up()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from boxtrace.userspace.memory import SharedMemory, sealed_memory
+from boxtrace.mapped_memory import MappedMemory
+from boxtrace.userspace.memory import sealed_memory
 from boxtrace.userspace.protocol import Message, ring_message, type_message, welcome_message
 from support.require import require_program
 from support.user import build, build_python_client
@@ -74,7 +75,10 @@ def test_no_event_waits_for_a_host_that_stalls(tmp_path: Path, listening: socket
     control = sealed_memory("control", 4096)
     wake = os.eventfd(0, os.EFD_NONBLOCK)
     rings = [sealed_memory("ring", DATA + SIZE) for _ in range(RINGS)]
-    memories = [SharedMemory(control, 4096), *(SharedMemory(ring, DATA + SIZE) for ring in rings)]
+    memories = [
+        MappedMemory(control, 4096, writable=True),
+        *(MappedMemory(ring, DATA + SIZE, writable=True) for ring in rings),
+    ]
     environment = dict(os.environ, BOXTRACE_SOCKET=str(tmp_path / "socket"))
     with subprocess.Popen([program, str(EVENTS)], env=environment, stdout=subprocess.PIPE, text=True) as process:
         host, _ = listening.accept()

@@ -33,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "filters",
         "ctf",
         "_native",
-        "collector errors interrupts limits threads units version",
+        "collector errors interrupts limits mapped_memory threads units version",
     )
 )
 RANK = {name: rank for rank, names in enumerate(reversed(LAYERS)) for name in names}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import mmap
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from boxtrace.ctf.index import parse_index
 from boxtrace.ctf.model import ClockClass, StreamClass, TraceClass
 from boxtrace.ctf.packet import EventRecord, PacketDecoder, PacketHead
 from boxtrace.errors import TraceFormatError, UsageError
-from boxtrace.limits import raise_descriptor_limit
+from boxtrace.mapped_memory import MappedMemory
 from boxtrace.units import Nanoseconds
 
 __all__ = [
@@ -50,19 +49,8 @@ class StreamFile:
         self.path = path
         self.trace = trace
         self.decoder = decoder
-        try:
-            self._map = _map(path)
-        except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-            raise_descriptor_limit()
-            self._map = _map(path)
-        self.data = memoryview(self._map)
-
-
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with path.open("rb") as file:
+            self.data = MappedMemory(file.fileno(), os.fstat(file.fileno()).st_size, writable=False).buffer
 
 
 @dataclass(frozen=True, slots=True)

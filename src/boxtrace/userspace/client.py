@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from boxtrace import _native
+from boxtrace.mapped_memory import MappedMemory
 from boxtrace.userspace.contexts import EventContexts
 from boxtrace.userspace.history import TaskHistory
 from boxtrace.userspace.identity import Peer
-from boxtrace.userspace.memory import SharedMemory, sealed_memory
+from boxtrace.userspace.memory import sealed_memory
 from boxtrace.userspace.output import UserOutput
 from boxtrace.userspace.protocol import (
     CLIENT_MAX_RINGS,
@@ -86,11 +87,11 @@ class Client:
         self._numbers: set[int] = set()
         self._rings: list[Ring] = []
         self._outgoing: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         control = sealed_memory("boxtrace-control", mmap.PAGESIZE)
         try:
-            self._control = SharedMemory(control, mmap.PAGESIZE)
+            self._control = MappedMemory(control, mmap.PAGESIZE, writable=True)
             self._control_fd: int | None = control
+            self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except BaseException:
             os.close(control)
             raise

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import mmap
 import os
-from typing import Final
 
-__all__ = ["SharedMemory", "sealed_memory"]
-
-_FAILED: Final = ctypes.c_void_p(-1).value
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+__all__ = ["sealed_memory"]
 
 
 def sealed_memory(name: str, size: int) -> int:
@@ -27,25 +18,3 @@ def sealed_memory(name: str, size: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-class SharedMemory:
-    """A mapping of a descriptor, which needs not stay open: :class:`mmap.mmap` would keep one of its own.
-
-    :ivar buffer: the memory; nothing may use it after :meth:`close`.
-    :raises OSError: if it cannot be mapped.
-    """
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        address = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, descriptor, 0)
-        if address == _FAILED:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-        self._address = address
-        self._size = size
-        self.buffer = memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
-
-    def close(self) -> None:
-        """Unmap it; once."""
-        self.buffer.release()
-        _libc.munmap(self._address, self._size)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from boxtrace import _native
+from boxtrace.mapped_memory import MappedMemory
 from boxtrace.userspace.history import TaskHistory
 from boxtrace.userspace.identity import Peer, Thread
 from boxtrace.userspace.layout import PACKET_SIZE
-from boxtrace.userspace.memory import SharedMemory, sealed_memory
+from boxtrace.userspace.memory import sealed_memory
 from boxtrace.userspace.output import Stream, UserOutput
 from boxtrace.userspace.protocol import ProtocolError
 from boxtrace.userspace.stamps import Stamps
@@ -65,7 +66,7 @@ class Ring:
         self._earliest = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.fd: int | None = sealed_memory("boxtrace-ring", self.data + size)
         try:
-            self._memory = SharedMemory(self.fd, self.data + size)
+            self._memory = MappedMemory(self.fd, self.data + size, writable=True)
         except BaseException:
             self.close_fd()
             raise

@@ -8,6 +8,7 @@ import pytest
 
 from boxtrace.ctf import lttng
 from boxtrace.ctf.tsdl_writer import packetize, write_tsdl
+from boxtrace.trace import open_trace
 from support.ctf_sample import TRACE, UUID_
 
 DATA = 160 << 20
@@ -89,6 +90,18 @@ def test_a_trace_larger_than_memory_is_viewed(large: Path) -> None:
 def test_a_trace_larger_than_memory_is_converted(large: Path, tmp_path: Path, form: str) -> None:
     boxtrace("convert", large, tmp_path / "out", "--to", form)
     assert (tmp_path / "out" / large.name / "channel0_0").stat().st_size == PACKET * PACKETS
+
+
+def descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def test_a_trace_that_is_open_holds_no_descriptor(large: Path) -> None:
+    """There may be more streams than a process may have open files."""
+    before = descriptors()
+    trace = open_trace(large)
+    assert descriptors() == before
+    assert trace.streams
 
 
 def test_events_of_a_trace_larger_than_memory(large: Path) -> None:
