@@ -199,11 +199,9 @@ class Naming:
         for container in self._told.containers:
             if container.identity is None or container.id not in containers:
                 containers[container.id] = container
-        whose = {space.serial: self._cgroup_of(space.init) for space in spaces}
         for space in spaces:
-            identifier = whose[space.serial]
-            inside = space.around is not None and whose.get(space.around.serial) == identifier
-            if space.serial in owned or identifier is None or inside:
+            identifier = self._cgroup_of(space.init)
+            if space.serial in owned or identifier is None or identifier in self._ids_around(space):
                 continue
             # Not what was seen of another life.
             owned[space.serial] = replace(
@@ -223,10 +221,29 @@ class Naming:
             next((named for _, path in item.cgroups.values() if (named := named_by(path))), None)
             for item in (space.init or Process(Pid(0)), (space.around and space.around.init) or Process(Pid(0)))
         )
-        if found is None or found == around:
+        if found is None or found == around or found[1] in self._ids_around(space):
             return None
         runtime, identifier = found
         return replace(_unknown(space, 1), runtime=runtime, id=identifier, name=shorten_id(identifier))
+
+    def _ids_around(self, space: PidNamespace) -> set[str]:
+        """Return the ids of the containers around a namespace: their cgroups may be around its own, too."""
+        found = {identifier for number in space.ancestors for identifier in self._ids_by_number[number]}
+        outer = space.around
+        while outer is not None:
+            if (identifier := self._cgroup_of(outer.init)) is not None:
+                found.add(identifier)
+            outer = outer.around
+        return found
+
+    @cached_property
+    def _ids_by_number(self) -> Mapping[NamespaceInum, set[str]]:
+        """Ids of the containers that were seen, by their pid namespace, which may be the host's."""
+        found: defaultdict[NamespaceInum, set[str]] = defaultdict(set)
+        for container in self._told.containers:
+            if container.pid_ns is not None:
+                found[container.pid_ns].add(container.id)
+        return found
 
     def _cgroup_of(self, process: Process | None) -> str | None:
         """Return the id of the container in whose cgroup a process was."""

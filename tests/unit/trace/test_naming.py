@@ -115,6 +115,24 @@ def test_cgroup_of_an_unknown_container_and_of_one_inside() -> None:
     assert names(lives) == [(outer, 1000), (f"pidns-{OUTER + 1}", 2000), (f"pidns-{OUTER + 2}", 3000)]
 
 
+def test_cgroup_below_that_of_a_container_around_names_nothing() -> None:
+    # A daemon inside a container makes the cgroups of its containers below its own.
+    for form in ("/docker/{}/docker/{}", "/system.slice/docker-{}.scope/docker/{}"):
+        outer, inner = "a" * 64, "b" * 64
+        around, path = seen(outer, 20, 0.2), form.format(outer, inner)
+        events = [
+            *dumped(20, (20, HOST), (1, OUTER)),
+            fork(at(2), 20, OUTER, 30, OUTER + 1, 2, 1),
+            moved(2.1, 30, path, root=4),
+            fork(at(3), 30, OUTER + 1, 40, OUTER + 2, 3, 2, 1),
+        ]
+        lives = [(item.container.runtime, item.container.name) for item in name(events, around)]
+        assert lives == [("docker", outer), *(("unknown", f"pidns-{OUTER + each}") for each in (1, 2))]
+        shared = replace(seen(outer, 20, 0.2, HOST), pid_ns_ancestors=())
+        events = [fork(at(2), 10, HOST, 30, OUTER, 1), moved(2.1, 30, path, root=4)]
+        assert names(name(events, shared)) == [(f"pidns-{OUTER}", 2000)]
+
+
 def test_end_decides_only_where_the_trace_has_no_cgroups() -> None:
     ended = Container("docker", "web", "web", "exited", ended=Nanoseconds(at(2.05)))
     assert [item.container.name for item in name(life(1, 20, 2), ended, cgroups=False)] == ["web"]
