@@ -92,14 +92,13 @@ def _init(processes: ProcessTable, monitor: Pid, told: dict[str, str]) -> Pid | 
 
     Its number is in a file when the runtime has made it; until then a child of conmon's is the runtime.
     """
-    children = [task.pid for task in processes.children(monitor)]
     if "pidfile" not in told:
-        return children[0] if children else None
+        return next((task.pid for task in processes.children(monitor)), None)
     try:
         text = processes.path(monitor, told["pidfile"]).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return next((pid for pid in children if str(pid) == text), None)
+    return processes.child(monitor, text)
 
 
 def _from_crio(told: dict[str, str], notes: dict[str, str], init: Pid | None) -> RuntimeContainer | None:

@@ -22,7 +22,7 @@ from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.text import is_safe_id, shorten_id
 from boxtrace.units import Pid
 
-__all__ = ["Containerd", "describe_bundle"]
+__all__ = ["SHIM", "Containerd", "describe_bundle"]
 
 _TASKS = "io.containerd.runtime.v2.task"
 
@@ -43,7 +43,7 @@ _USUAL = (
 _STATES = (*(place.state for place in _USUAL), "/run/user/*/containerd")
 _CONFIGURATION = "/etc/containerd/config.toml"
 _CRI = "io.kubernetes.cri."
-_SHIM = "containerd-shim"  # the kernel keeps 15 characters: containerd-shim-runc-v2, -kata-v2, ...
+SHIM = "containerd-shim"  # the kernel keeps 15 characters: containerd-shim-runc-v2, -kata-v2, ...
 
 # Label of Kubernetes' own runtimes: annotation of containerd's CRI plugin.
 _LABELS = {
@@ -163,4 +163,4 @@ def _init(bundle: Path, processes: ProcessTable) -> Pid | None:
     except (OSError, ValueError):
         return None
     shim = None if task is None else processes.task(task.ppid)
-    return None if task is None or shim is None or not shim.name.startswith(_SHIM) else task.pid
+    return None if task is None or shim is None or not shim.name.startswith(SHIM) else task.pid

@@ -10,6 +10,7 @@ from boxtrace.containers.cgroups import Hierarchies
 from boxtrace.containers.containerd import Containerd
 from boxtrace.containers.crio import Crio
 from boxtrace.containers.docker import Docker
+from boxtrace.containers.inside import Inside
 from boxtrace.containers.join import join
 from boxtrace.containers.lowlevel import Crun, Runc
 from boxtrace.containers.lxc import Lxc
@@ -28,9 +29,11 @@ __all__ = ["RUNTIMES", "Survey", "choose", "discover", "find", "rank", "survey"]
 
 RUNTIMES: tuple[Runtime, ...] = (
     Docker(),
+    Inside(Docker.name),
     Podman(),
     Crio(),
     Containerd(),
+    Inside(Containerd.name),
     Lxc(),
     Nspawn(),
     Runc(),

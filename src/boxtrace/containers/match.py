@@ -24,7 +24,7 @@ _RANKS: tuple[_Test, ...] = (
 def match(word: str, containers: Sequence[Container]) -> Container:
     """Return the container of which *word* is the name, the id, or the only possible beginning of either.
 
-    ``RUNTIME:WORD`` looks only among the containers of that runtime.
+    ``RUNTIME:WORD`` looks only among the containers of that runtime. Of those with one name the outermost is meant.
 
     :raises ContainerNotFoundError: there is none; carries the names that look like the word.
     :raises SelectionError: there are several.
@@ -37,6 +37,10 @@ def match(word: str, containers: Sequence[Container]) -> Container:
         if len(found) > 1:
             # Of containers with the same name, one that runs is meant rather than those that are over.
             found = [container for container in found if container.init_pid is not None] or found
+        if len({container.name for container in found}) == 1:
+            # One inside another may be called like one of the host: the outermost is meant.
+            least = min(len(container.pid_ns_ancestors) for container in found)
+            found = [container for container in found if len(container.pid_ns_ancestors) == least]
         if len(found) == 1:
             return found[0]
         if found:

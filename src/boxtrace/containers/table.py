@@ -66,6 +66,23 @@ class ProcessTable:
         """Return the children of a process, the oldest first."""
         return sorted(self._children.get(pid, []), key=lambda task: (task.start, task.pid))
 
+    def numbers(self, pid: Pid) -> tuple[int, ...]:
+        """Return the pid of a process at each pid namespace level, the proc mount's first; empty when it is gone."""
+        try:
+            lines = read_text(f"{self.proc}/{pid}/status").splitlines()
+        except OSError:
+            return ()
+        return next((tuple(map(int, line.split()[1:])) for line in lines if line.startswith("NStgid:")), ())
+
+    def child(self, pid: Pid, number: str) -> Pid | None:
+        """Return the child that has a number where the process itself lives, which may be inside a container."""
+        level = max(len(self.numbers(pid)), 1)
+        for task in self.children(pid):
+            numbers = self.numbers(task.pid) or (task.pid,)
+            if len(numbers) >= level and str(numbers[level - 1]) == number:
+                return task.pid
+        return None
+
     def named(self, name: str) -> Iterator[Task]:
         """Yield the processes of which the kernel's name is *name*."""
         return (task for task in self.tasks.values() if task.name == name)

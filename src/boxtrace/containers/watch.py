@@ -20,6 +20,7 @@ from boxtrace.containers.crio import Crio
 from boxtrace.containers.discovery import RUNTIMES, rank
 from boxtrace.containers.docker import Docker, socket_address
 from boxtrace.containers.events import ContainerEvent
+from boxtrace.containers.inside import Inside
 from boxtrace.containers.join import Joiner
 from boxtrace.containers.listener import DaemonListener
 from boxtrace.containers.lowlevel import Crun, Runc
@@ -130,7 +131,9 @@ class ContainerWatch:
         self._warned: set[str] = set()
         self._proc = proc
         self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
-        self._besides = Besides([item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn)])
+        self._besides = Besides(
+            [item for item in self._runtimes if isinstance(item, Podman | Crio | Lxc | Nspawn | Inside)]
+        )
         reads = any(isinstance(item, Podman) for item in self._runtimes)
         self._logs = PodmanLogs(Nanoseconds(int(self._since * 1e9))) if reads else None
         self._logged: set[tuple[str, str, int]] = set()
@@ -438,7 +441,7 @@ class ContainerWatch:
         with self._surviving(_DIRECTORIES):
             self._follow_states(refresh=processes)  # which have been read by now: nobody waits for that here
         processes = ProcessTable(self._proc)
-        names = {runtime.name for runtime in self._runtimes}
+        names = {runtime.name for runtime in self._runtimes if runtime.name != Docker.name}  # whose daemon tells
         with self._lock:
             for key, known in self._known.items():
                 alive = known.init_pid is not None and processes.task(known.init_pid) is not None

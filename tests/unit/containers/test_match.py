@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from boxtrace.containers.match import match
 from boxtrace.containers.model import Container
 from boxtrace.errors import ContainerNotFoundError, SelectionError
-from boxtrace.units import Pid
+from boxtrace.units import NamespaceInum, Pid
 
 
 def container(name: str, identifier: str, runtime: str = "docker", pid: int | None = 1) -> Container:
@@ -52,6 +54,16 @@ def test_word_means_none_or_several(word: str) -> None:
     with pytest.raises(SelectionError) as caught:
         match(word, HOST)
     assert isinstance(caught.value, ContainerNotFoundError) != several
+
+
+def test_outermost_of_one_name_is_meant() -> None:
+    around = NamespaceInum(1)
+    inner = replace(container("web", "b1" + "0" * 62), pid_ns_ancestors=(NamespaceInum(2), around))
+    outer = replace(HOST[0], pid_ns_ancestors=(around,))
+    assert match("web", [inner, outer]) is outer
+    assert match("b1", [inner, outer]) is inner
+    with pytest.raises(SelectionError, match="may mean"):
+        match("we", [inner, replace(outer, name="wet")])
 
 
 def test_near_names_are_told() -> None:

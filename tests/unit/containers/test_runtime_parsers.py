@@ -8,13 +8,16 @@ import pytest
 
 from boxtrace.containers.conmon import monitored, parse_arguments, stored
 from boxtrace.containers.containerd import describe_bundle
+from boxtrace.containers.inside import Inside
 from boxtrace.containers.lowlevel import Crun, Runc
 from boxtrace.containers.lxc import parse_title
 from boxtrace.containers.nspawn import machine_name
 from boxtrace.containers.oci import read_json
 from boxtrace.containers.proc import TICK_NS
+from boxtrace.containers.runtime import RuntimeAbsentError
 from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.text import clean
+from boxtrace.units import Pid
 
 ID = "ab" * 32
 
@@ -182,3 +185,28 @@ def test_files_of_strangers_do_no_harm(tmp_path: Path) -> None:
 )
 def test_clean(value: object, expected: str) -> None:
     assert clean(value) == expected
+
+
+def test_one_shim_inside_a_container_serves_a_pod(tmp_path: Path) -> None:
+    proc, bundles = tmp_path / "proc", tmp_path / "k8s.io"
+    fake_process(proc, 10, "containerd-shim", 1, 5, "containerd-shim-runc-v2", "-namespace", "k8s.io", "-id", "sandbox")
+    kinds = {"sandbox": (11, "21"), "app": (12, "22"), "other": (13, "99")}
+    for name, (pid, inside) in kinds.items():
+        fake_process(proc, pid, name, 10, pid)
+        number = inside if name != "other" else "23"
+        (proc / str(pid) / "status").write_text(f"Name:\t{name}\nNStgid:\t{pid}\t{number}\t1\n")
+        (bundles / name).mkdir(parents=True)
+        (bundles / name / "init.pid").write_text(inside)
+        notes = {"io.kubernetes.cri.container-type": name, "io.kubernetes.cri.container-name": f"{name}-0"}
+        (bundles / name / "config.json").write_text(json.dumps({"annotations": notes}))
+    (proc / "10/status").write_text("NStgid:\t10\t20\n")
+    (proc / "10/ns").mkdir()
+    (proc / "10/ns/pid").touch()  # another inode than the host's
+    (proc / "10/cwd").symlink_to(bundles / "sandbox")
+    processes = ProcessTable(proc)
+    told = {item.name: item.init_pid for item in Inside("containerd").containers(processes)}
+    assert told == {"sandbox-0": 11, "app-0": 12}  # the number of the third is not its own any more
+    with pytest.raises(RuntimeAbsentError):
+        Inside("docker").containers(processes)
+    shim = processes.task(10)
+    assert shim is not None and Inside("containerd").born(processes, shim, Pid(12)) is None
