@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_bundles_are_enough_without_the_api(containerd: ContainerdDaemon, monkey
         assert find("containerd:web").init_pid == pid
     finally:
         hidden.rename(containerd.socket)
+
+
+def test_bundles_are_enough_when_the_daemon_has_died() -> None:
+    with tempfile.TemporaryDirectory(prefix="btc-", ignore_cleanup_errors=True) as text:
+        daemon = ContainerdDaemon(Path(text))
+        try:
+            daemon.wait_until_ready()
+            daemon.import_image()
+            pid = daemon.start("left", *SLEEP)
+            daemon.process.kill()
+            daemon.process.wait()
+            assert find("containerd:left").init_pid == pid
+        finally:  # another one takes over what the first has left
+            another = ContainerdDaemon(Path(text))
+            another.wait_until_ready()
+            another.stop()
 
 
 def test_containers_at_all_three_times(containerd: ContainerdDaemon, tmp_path: Path) -> None:

@@ -84,8 +84,9 @@ class Containerd:
         return tuple((f"{state}/{_TASKS}/*", "init.pid") for state in self._known)
 
     def _places(self, processes: ProcessTable) -> tuple[str, ...]:
-        """Return the usual state directories, and those that running daemons are configured to use."""
-        return tuple(dict.fromkeys([*self._states, *(place.state for place in _configured(processes))]))
+        """Return the usual state directories, those that running daemons are configured to use, and those of shims."""
+        configured = (place.state for place in _configured(processes))
+        return tuple(dict.fromkeys([*self._states, *configured, *_left(processes)]))
 
     @staticmethod
     def daemons(processes: ProcessTable) -> dict[str, str]:
@@ -154,6 +155,18 @@ def _configured(processes: ProcessTable) -> Iterator[_Place]:
             str(state) if proper else _USUAL[0].state,
             processes.path(daemon.pid, str(socket)) if absolute else _USUAL[0].socket,
         )
+
+
+def _left(processes: ProcessTable) -> Iterator[str]:
+    """Yield the state directories of the shims that run: their daemon may be gone."""
+    for task in processes.tasks.values():
+        if task.name.startswith(SHIM):
+            with suppress(OSError):
+                seen = processes.path(task.pid, ".")
+                bundle = seen.readlink()
+                # Not where somebody else has another directory there: inside a container.
+                if bundle.parent.parent.name == _TASKS and not set("*?[") & set(str(bundle)) and bundle.samefile(seen):
+                    yield str(bundle.parents[2])
 
 
 def _init(bundle: Path, processes: ProcessTable) -> Pid | None:
