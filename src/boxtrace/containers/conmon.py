@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boxtrace.containers.oci import bundle_notes, mapping, read_json, texts
+from boxtrace.containers.oci import bundle_notes, mapping, read_json, read_number, texts
 from boxtrace.containers.runtime import RuntimeContainer
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.containers.text import clean, is_safe_id
@@ -94,11 +94,8 @@ def _init(processes: ProcessTable, monitor: Pid, told: dict[str, str]) -> Pid | 
     """
     if "pidfile" not in told:
         return next((task.pid for task in processes.children(monitor)), None)
-    try:
-        text = processes.path(monitor, told["pidfile"]).read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return processes.child(monitor, text)
+    number = read_number(processes.path(monitor, told["pidfile"]))
+    return None if number is None else processes.numbered(monitor).get(number)
 
 
 def _from_crio(told: dict[str, str], notes: dict[str, str], init: Pid | None) -> RuntimeContainer | None:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from boxtrace.containers._containerd_api import DOCKERS, list_by_containerd
-from boxtrace.containers.oci import bundle_notes, directories, mapping
+from boxtrace.containers.oci import bundle_notes, directories, mapping, read_number, read_plain
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
 from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.text import is_safe_id, shorten_id
@@ -141,9 +141,8 @@ def _configured(processes: ProcessTable) -> Iterator[_Place]:
         options = dict(pairwise(words))
         file = next((options[option] for option in ("--config", "-c") if option in options), _CONFIGURATION)
         try:
-            with processes.path(daemon.pid, file).open("rb") as opened:
-                configuration = tomllib.load(opened)
-        except (OSError, ValueError):
+            configuration = tomllib.loads((read_plain(processes.path(daemon.pid, file)) or b"").decode())
+        except (ValueError, RecursionError):
             configuration = {}
         state = options.get("--state", configuration.get("state"))
         told = mapping(configuration.get("grpc")).get("address")
@@ -171,9 +170,7 @@ def _left(processes: ProcessTable) -> Iterator[str]:
 
 def _init(bundle: Path, processes: ProcessTable) -> Pid | None:
     """Return the task's first process, if it is still that: a child of a shim."""
-    try:
-        task = processes.task(int((bundle / "init.pid").read_text()))
-    except (OSError, ValueError):
-        return None
+    number = read_number(bundle / "init.pid")
+    task = None if number is None else processes.task(int(number))
     shim = None if task is None else processes.task(task.ppid)
     return None if task is None or shim is None or not shim.name.startswith(SHIM) else task.pid

@@ -16,7 +16,7 @@ from pathlib import Path
 from boxtrace.containers._containerd_api import DOCKERS
 from boxtrace.containers.containerd import SHIM, describe_bundle
 from boxtrace.containers.engine import describe
-from boxtrace.containers.oci import bundle_notes, mapping, read_json
+from boxtrace.containers.oci import bundle_notes, mapping, read_json, read_number
 from boxtrace.containers.proc import host_pid_ns
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer
 from boxtrace.containers.table import ProcessTable, Task
@@ -63,32 +63,28 @@ class Inside:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""
         identifier = self._option(processes, monitor, "-id")
         bundle = processes.path(monitor.pid, ".")
-        if identifier is None or any(note.startswith(_GROUPED) for note in bundle_notes(bundle)):
+        if _is_of_pod(bundle):
             return None  # of a pod: whose container it is, is not known before its number is written down
         return self._describe(processes, monitor, bundle, identifier, init)
 
     def _served(self, processes: ProcessTable, shim: Task) -> Iterator[RuntimeContainer]:
         """Yield the containers whose first process is a child of this shim."""
-        if not processes.children(shim.pid):
-            return
-        try:
-            bundles = list(processes.path(shim.pid, "..").iterdir())
-        except OSError:
-            return
-        for bundle in bundles:
-            try:
-                init = processes.child(shim.pid, (bundle / "init.pid").read_text().strip())
-            except (OSError, ValueError):
-                continue
-            told = None if init is None else self._describe(processes, shim, bundle, bundle.name, init)
+        children = processes.numbered(shim.pid)
+        own = processes.path(shim.pid, ".")
+        for bundle in (own, *(_siblings(own) if _is_of_pod(own) else ())):
+            if not children:
+                return
+            init = children.pop(read_number(bundle / "init.pid") or "", None)
+            identifier = self._option(processes, shim, "-id") if bundle is own else bundle.name
+            told = None if init is None else self._describe(processes, shim, bundle, identifier, init)
             if told is not None:
                 yield told
 
     def _describe(
-        self, processes: ProcessTable, shim: Task, bundle: Path, identifier: str, init: Pid
+        self, processes: ProcessTable, shim: Task, bundle: Path, identifier: str | None, init: Pid
     ) -> RuntimeContainer | None:
         is_dockers = self._option(processes, shim, "-namespace") == DOCKERS
-        if is_dockers != (self.name == "docker") or not is_safe_id(identifier):
+        if is_dockers != (self.name == "docker") or identifier is None or not is_safe_id(identifier):
             return None
         told = describe_bundle(identifier, bundle_notes(bundle), init)
         if not is_dockers:
@@ -102,6 +98,17 @@ class Inside:
     @staticmethod
     def _option(processes: ProcessTable, shim: Task, option: str) -> str | None:
         return dict(pairwise(processes.arguments(shim.pid))).get(option)
+
+
+def _is_of_pod(bundle: Path) -> bool:
+    return any(note.startswith(_GROUPED) for note in bundle_notes(bundle))
+
+
+def _siblings(bundle: Path) -> Iterator[Path]:
+    try:
+        yield from (bundle / "..").iterdir()
+    except OSError:
+        return
 
 
 def _kept(processes: ProcessTable, shim: Task, bundle: Path, identifier: str) -> Path:

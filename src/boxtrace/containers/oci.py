@@ -11,14 +11,15 @@ from typing import Any
 
 from boxtrace.containers.text import clean
 
-__all__ = ["bundle_notes", "directories", "mapping", "read_json", "texts"]
+__all__ = ["bundle_notes", "directories", "mapping", "read_json", "read_number", "read_plain", "texts"]
 
 _LIMIT = 4 << 20
 _LEAST = 1 << 12
+_DIGITS = 20
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; None when it is missing, not a plain file, too large or no JSON."""
+def read_plain(path: Path) -> bytes | None:
+    """Return the content of a file; None when it is missing, not a plain file or too large."""
     try:
         # Not blocking: what should be a file may be a pipe that nobody writes.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -33,11 +34,26 @@ def read_json(path: Path) -> Any:
             content += more
             if len(more) < room:
                 break
-        return json.loads(content) if len(content) <= _LIMIT else None
-    except (OSError, ValueError, RecursionError):
+        return content if len(content) <= _LIMIT else None
+    except OSError:
         return None
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; None when it is missing, not a plain file, too large or no JSON."""
+    content = read_plain(path)
+    try:
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_number(path: Path) -> str | None:
+    """Return the number that a file holds, as text; None when it holds none, or is none to be read."""
+    content = (read_plain(path) or b"").strip()
+    return content.decode() if content.isdigit() and len(content) <= _DIGITS else None
 
 
 def mapping(value: object) -> Mapping[str, Any]:

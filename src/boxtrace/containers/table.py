@@ -74,14 +74,11 @@ class ProcessTable:
             return ()
         return next((tuple(map(int, line.split()[1:])) for line in lines if line.startswith("NStgid:")), ())
 
-    def child(self, pid: Pid, number: str) -> Pid | None:
-        """Return the child that has a number where the process itself lives, which may be inside a container."""
+    def numbered(self, pid: Pid) -> dict[str, Pid]:
+        """Return the children of a process by the numbers that they have where it lives: inside a container, maybe."""
         level = max(len(self.numbers(pid)), 1)
-        for task in self.children(pid):
-            numbers = self.numbers(task.pid) or (task.pid,)
-            if len(numbers) >= level and str(numbers[level - 1]) == number:
-                return task.pid
-        return None
+        known = ((self.numbers(task.pid) or (task.pid,), task.pid) for task in self.children(pid))
+        return {str(numbers[level - 1]): child for numbers, child in known if len(numbers) >= level}
 
     def named(self, name: str) -> Iterator[Task]:
         """Yield the processes of which the kernel's name is *name*."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boxtrace.containers.conmon import monitored, parse_arguments, stored
-from boxtrace.containers.containerd import describe_bundle
+from boxtrace.containers.containerd import Containerd, describe_bundle
 from boxtrace.containers.inside import Inside
 from boxtrace.containers.lowlevel import Crun, Runc
 from boxtrace.containers.lxc import parse_title
@@ -170,6 +170,19 @@ def test_files_of_strangers_do_no_harm(tmp_path: Path) -> None:
     ):
         (tmp_path / "index").write_text(content)
         assert stored(ID, tmp_path / "index") == (None, None, None)
+    (tmp_path / "digits").write_text("7" * 5000)
+    proc = tmp_path / "proc"
+    for number, name in enumerate(("pipe", "big", "binary", "digits", "missing"), 20):
+        fake_process(proc, number, "conmon", 1, 5, "conmon", "-c", ID, "-b", "/b", "-p", f"/{name}")
+        (proc / str(number) / "root").symlink_to(tmp_path)
+        fake_process(proc, number + 10, "containerd", 1, 5, "containerd", "--config", f"/{name}")
+        (proc / str(number + 10) / "root").symlink_to(tmp_path)
+        bundle = tmp_path / "state/io.containerd.runtime.v2.task/apps" / name
+        bundle.mkdir(parents=True)
+        (bundle / "init.pid").symlink_to(tmp_path / name)
+    assert [item.container.init_pid for item in monitored(ProcessTable(proc))] == [None] * 5
+    containerd = Containerd((f"{tmp_path}/state",))
+    assert containerd.watched(ProcessTable(proc)) and containerd.kept(ProcessTable(proc)) == []
 
 
 @pytest.mark.parametrize(
