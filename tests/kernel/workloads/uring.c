@@ -1,4 +1,7 @@
-/* Submits as many no-operations to an io_uring as its argument says, one by one; their user_data count from 1. */
+/*
+ * Submits as many no-operations to an io_uring as its argument says, one by one; their user_data count from 1. With a
+ * second argument, threads that the kernel makes for that carry them out.
+ */
 #include <linux/io_uring.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,7 +24,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < count; i++) {
         uint32_t index = *tail % params.sq_entries;
 
-        entries[index] = (struct io_uring_sqe){.opcode = IORING_OP_NOP, .user_data = i + 1};
+        entries[index] = (struct io_uring_sqe){
+            .opcode = IORING_OP_NOP, .flags = argc > 2 ? IOSQE_ASYNC : 0, .user_data = i + 1};
         array[index] = index;
         __atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
         if (syscall(__NR_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)

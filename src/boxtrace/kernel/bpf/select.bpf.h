@@ -10,6 +10,7 @@
 
 #define PIDTYPE_TGID 1
 #define PF_EXITING 0x4 /* include/linux/sched.h */
+#define PF_IO_WORKER 0x10
 #define MAX_PID_NS_LEVEL 32
 
 #define USER_NS_LEVELS 33
@@ -251,6 +252,20 @@ static __noinline int verdict_unsettled(struct task_struct *task)
 }
 
 /*
+ * A thread that the kernel has made for a process's io_uring requests was not told as a fork, so it has inherited no
+ * mark: it is selected as the process is. Returns whether it is a command's.
+ */
+static __noinline int worker_lookup(struct task_struct *task, struct membership *found)
+{
+	struct bt_mark *mark = bpf_task_storage_get(&marks, task->group_leader, NULL, 0);
+
+	if (!mark)
+		return 0;
+	found->pid = mark->pid;
+	return mark->command;
+}
+
+/*
  * Is this task selected (low half), and whose account is it on (high half)? Called from deep inside: with the frames
  * above it there are 128 bytes of stack left for it and what it calls, on kernels before 6.13.
  */
@@ -269,6 +284,8 @@ static __noinline u64 task_lookup(struct task_struct *task)
 			asked = asked && !mark->command;
 			found.pid = mark->pid;
 		}
+		if (unlikely(task->flags & PF_IO_WORKER) && asked && !found.pid)
+			asked = !worker_lookup(task, &found);
 	}
 	if (!pid) /* released */
 		return !asked;
