@@ -7,6 +7,7 @@ their data (path, offset, errno) as attributes, not only in the text.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = [
@@ -40,15 +41,18 @@ class UsageError(BoxtraceError, ValueError):
 class FilterError(BoxtraceError, ValueError):
     """A filter expression that means nothing, or nothing for the events that it is used on.
 
-    The message shows the expression, or the part of it that is concerned, with a caret below the character.
+    The message shows the expression, or the part of it that is concerned, with a caret below the character. Of names
+    that are too long to read it has the beginning.
 
     :param expression: the whole expression.
     :param position: index of the character that the error is about; the expression's length for its end.
     """
 
     _SHOWN: Final = 96
+    _LONG_NAME: Final = re.compile(r"([^\s']{61})[^\s']{4,}")
 
     def __init__(self, message: str, *, expression: str, position: int, hint: str | None = None) -> None:
+        message = self._LONG_NAME.sub(r"\1...", message)
         start = 0
         if len(expression) > self._SHOWN:
             start = max(0, min(position - self._SHOWN // 2, len(expression) - self._SHOWN))

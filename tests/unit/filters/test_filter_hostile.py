@@ -2,6 +2,7 @@
 
 import unicodedata
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,17 @@ hostile = st.one_of(
         lambda made: made[0].text[: made[1]] + made[2] + made[0].text[made[1] + 1 :]
     ),
 )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["{0}", "i64 {0}", "${0}", "$ctx.{0}", "$app.{0}:a", "$app.{0}", "$ctx{0}", "box.{0}", "i64.{0}", "i64 == '{0}"],
+)
+def test_a_long_name_makes_no_long_error(shape: str) -> None:
+    text = shape.format("n" * 60000)
+    with pytest.raises(FilterError) as error:
+        Filter(text).bind(SCOPES)
+    assert len(str(error.value)) < 400
 
 
 @settings(max_examples=600, deadline=None)
