@@ -171,6 +171,33 @@ def test_a_flight_recording_writes_nothing_by_itself(tmp_path: Path) -> None:
     assert not output.exists()
 
 
+@pytest.mark.parametrize("size", ["4k", "100k"])  # too small for the metadata, for the packets
+def test_nothing_is_left_of_a_snapshot_that_finds_no_room(size: str, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", disk], check=True)
+    try:
+        options = ("-e", "syscall_*_getppid", "--no-state-dump", "--subbuf-size", "64k", "--num-subbuf", "4")
+        with Recorder(disk / "flight", "--flight-recorder", *options, wait=False) as recorder:
+            recorder.wait_for("recording in memory")
+            subprocess.run([sys.executable, "-c", "import os\nfor _ in range(20000): os.getppid()"], check=True)
+            command = [*BOXTRACE, "snapshot", str(recorder.process.pid)]
+            refused = subprocess.run(command, capture_output=True, text=True)
+            assert refused.returncode == 1
+            assert "No space left on device" in refused.stderr
+            assert not list(disk.glob("flight/*"))
+            recorder.process.send_signal(signal.SIGUSR1)
+            recorder.wait_for("no snapshot: ")
+            assert not list(disk.glob("flight/*"))
+            subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            recorder.stop()
+        (snapshot,) = disk.glob("flight/*")
+        assert check_snapshot(snapshot)[0] > 0
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
 def test_a_recording_that_writes_has_no_snapshot(tmp_path: Path) -> None:
     with Recorder(tmp_path / "trace") as recorder:
         asked = subprocess.run([*BOXTRACE, "snapshot", str(recorder.process.pid)], capture_output=True, text=True)

@@ -288,7 +288,7 @@ class RecordingLoop:
     def snapshot(self) -> Path:
         """Write what a flight recording holds to a new trace, and return its directory; recording goes on.
 
-        :raises BoxtraceError: if this is no flight recording, or the trace cannot be written.
+        :raises BoxtraceError: if this is no flight recording, or the trace cannot be written: nothing is left of it.
         """
         if self._writer is not None:
             raise BoxtraceError(
@@ -304,6 +304,9 @@ class RecordingLoop:
                     channel.flush()
                     channel.rings.snapshot(sink)
             self._finish_snapshot(writer)
+        except BoxtraceError:
+            writer.remove()
+            raise
         finally:
             writer.close()
         self._snapshots.append(writer.path)

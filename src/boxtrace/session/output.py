@@ -70,7 +70,7 @@ class TraceDirectory:
     def create(self, trace: TraceClass) -> None:
         """Create the directories and write the metadata.
 
-        :raises OutputError: if that is not possible.
+        :raises OutputError: if that is not possible; nothing is left of it.
         """
         os.umask(0o027)
         try:
@@ -78,7 +78,12 @@ class TraceDirectory:
             metadata = write_json(trace).encode() if self._ctf2 else packetize(write_tsdl(trace), self.uuid)
             (self.kernel / "metadata").write_bytes(metadata)
         except OSError as error:
+            self.remove()
             raise OutputError(f"cannot create the trace: {error}", path=str(self.path)) from error
+
+    def remove(self) -> None:
+        """Remove the trace, as far as that is possible."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def hand_over(self) -> None:
         """Give the files to the user who called sudo."""
@@ -117,7 +122,11 @@ class TraceWriter:
     def abandon(self) -> None:
         """Remove the trace again if there is nothing in it."""
         if self.size == 0:
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the trace again, whatever is in it."""
+        self._directory.remove()
 
     def close(self) -> None:
         """Close the files and hand them to who asked for the trace."""
