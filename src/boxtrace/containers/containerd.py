@@ -12,8 +12,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from boxtrace.containers._containerd_api import DOCKERS, list_by_containerd
 from boxtrace.containers.oci import bundle_notes, directories, mapping, read_number, read_plain
@@ -141,7 +143,7 @@ def _configured(processes: ProcessTable) -> Iterator[_Place]:
         options = dict(pairwise(words))
         file = next((options[option] for option in ("--config", "-c") if option in options), _CONFIGURATION)
         try:
-            configuration = tomllib.loads((read_plain(processes.path(daemon.pid, file)) or b"").decode())
+            configuration = _parsed(read_plain(processes.path(daemon.pid, file)) or b"")
         except (ValueError, RecursionError):
             configuration = {}
         state = options.get("--state", configuration.get("state"))
@@ -166,6 +168,12 @@ def _left(processes: ProcessTable) -> Iterator[str]:
                 # Not where somebody else has another directory there: inside a container.
                 if bundle.parent.parent.name == _TASKS and not set("*?[") & set(str(bundle)) and bundle.samefile(seen):
                     yield str(bundle.parents[2])
+
+
+@lru_cache(maxsize=16)
+def _parsed(content: bytes) -> Mapping[str, Any]:
+    """Return the content of a TOML file; the same one is read at each look."""
+    return tomllib.loads(content.decode())
 
 
 def _init(bundle: Path, processes: ProcessTable) -> Pid | None:

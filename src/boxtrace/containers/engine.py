@@ -238,9 +238,11 @@ def _connect(runtime: str, address: str) -> APIClient:
     import docker
 
     try:
-        return docker.APIClient(base_url=address, timeout=_TIMEOUT_SECONDS)
+        client = docker.APIClient(base_url=address, timeout=_TIMEOUT_SECONDS)
     except _errors() as error:
         raise RuntimeFailedError(f"{runtime}: the daemon at {path} does not answer: {_reason(error)}") from error
+    client.trust_env = False  # proxies and .netrc, which are looked up anew for each request, mean nothing to a socket
+    return client
 
 
 def _inspect(client: APIClient, identifier: str) -> RuntimeContainer | None:

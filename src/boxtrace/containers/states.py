@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from boxtrace.containers._inotify import DirectoryWatch, Entry
@@ -47,6 +50,8 @@ class StateDirectories:
         self._patterns: dict[str, tuple[str, str]] = {}
         self._files: set[str] = set()
         self._roots: dict[Path, str] = {}
+        self._expected: defaultdict[str, set[str]] = defaultdict(set)
+        """What is waited for in a directory above those of the runtimes: patterns of names."""
         self._present: set[Path] = set()
         self._ask(processes)
         self._refresh(quiet=True)
@@ -89,16 +94,24 @@ class StateDirectories:
         self._watch.close()
 
     def _refresh(self, *, quiet: bool = False) -> None:
+        found = lru_cache(maxsize=None)(lambda pattern: tuple(directories(pattern)))
+        watched = set(self._watch.directories)
         for pattern, (runtime, _) in self._patterns.items():
-            for above in PurePosixPath(pattern).parents:
-                for directory in directories(str(above)) if above.name else ():
-                    if directory not in _BUSY and directory not in self._watch.directories:
-                        self._watch.add(directory)
-            for root in directories(pattern):
-                if root not in self._watch.directories:
-                    self._watch.add(root)
+            path = PurePosixPath(pattern)
+            for below, above in zip((path, *path.parents), path.parents, strict=False):
+                for directory in found(str(above)) if above.name else ():
+                    if directory not in _BUSY:
+                        self._expected[os.path.realpath(directory)].add(below.name)
+                        self._watch_once(directory, watched)
+            for root in found(pattern):
+                self._watch_once(root, watched)
                 self._roots[root] = runtime
                 self._scan(root, quiet)
+
+    def _watch_once(self, directory: Path, watched: set[Path]) -> None:
+        if directory not in watched:
+            watched.add(directory)
+            self._watch.add(directory)
 
     def _scan(self, root: Path, quiet: bool) -> None:
         try:
@@ -122,9 +135,13 @@ class StateDirectories:
                 return path if path in self._present and self._has_state(path) else None
         elif directory in self._present:
             return directory if entry.name in self._files else None
-        elif entry.is_directory and not entry.gone:
+        elif entry.is_directory and not entry.gone and self._is_expected(entry):
             self._refresh()
         return None
+
+    def _is_expected(self, entry: Entry) -> bool:
+        """Tell whether a new directory may be a runtime's, or above one: most are not, and a refresh takes long."""
+        return any(fnmatchcase(entry.name, each) for each in self._expected[os.path.realpath(entry.directory)])
 
     def _has_state(self, path: Path) -> bool:
         return any(os.access(f"{path}/{name}", os.F_OK) for name in self._files)

@@ -151,11 +151,16 @@ def test_directories_tell_of_the_shortest_lives(tmp_path: Path) -> None:
     assert any(written)
 
 
-def test_directory_of_a_runtime_that_appears_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["state/crun", "linked/crun", "st*/c?un", "state/deep/er/crun"])
+def test_directory_of_a_runtime_that_appears_later(tmp_path: Path, pattern: str) -> None:
+    """Also by a link, and beside directories that are of no interest."""
     told: list[ContainerEvent] = []
-    root = tmp_path / "state" / "crun"
     (tmp_path / "state").mkdir()
-    states = StateDirectories([_Kept(root)], ProcessTable(), told.append)  # type: ignore[list-item]
+    (tmp_path / "linked").symlink_to("state")
+    runtimes = [_Kept(tmp_path / pattern), _Kept(tmp_path / "state" / "other")]
+    states = StateDirectories(runtimes, ProcessTable(), told.append)  # type: ignore[arg-type]
+    (tmp_path / "state" / "of-no-interest").mkdir()
+    root = tmp_path / pattern.replace("*", "ate").replace("?", "r")
     (root / "first").mkdir(parents=True)
     for _ in range(5):
         states.follow(0.1)
