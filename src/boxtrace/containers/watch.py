@@ -57,6 +57,8 @@ _REST = 10
 _GENERATIONS = 6
 """Between a container\'s first process and the one beside it."""
 _DIRECTORIES = "directories of runc, crun and containerd"
+_MOST_LOGGED = 1 << 14
+"""Events of Podman of which it is remembered that they were passed on: the other one tells of them within seconds."""
 _BESIDE = "processes beside containers"
 _LOGS = "event files of Podman"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
@@ -136,7 +138,7 @@ class ContainerWatch:
         )
         reads = any(isinstance(item, Podman) for item in self._runtimes)
         self._logs = PodmanLogs(Nanoseconds(int(self._since * 1e9))) if reads else None
-        self._logged: set[tuple[str, str, int]] = set()
+        self._logged: dict[tuple[str, str, int], None] = {}
         self._renamed: dict[tuple[str, str], str] = {}
         self._joiner = Joiner(proc)
         self._lock = threading.Lock()
@@ -316,7 +318,9 @@ class ContainerWatch:
                     key = (event.id, event.kind, event.time or 0)
                     if key in self._logged:
                         continue
-                    self._logged.add(key)
+                    self._logged[key] = None
+                    if len(self._logged) > _MOST_LOGGED:
+                        del self._logged[next(iter(self._logged))]
                 before = self._told_by.setdefault(event.id, rank(event.runtime))
                 self._told_by[event.id] = min(before, rank(event.runtime))
                 if before >= rank(event.runtime):
