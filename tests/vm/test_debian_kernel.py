@@ -65,7 +65,17 @@ unshare --pid --fork /bin/busybox echo owns
 until rmdir /sys/fs/cgroup/shares; do sleep 0.1; done
 kill -TERM $recorder
 wait $recorder
+
+boxtrace record -o /out/own --no-state-dump -e syscall_entry_execve --uid 12345 2>/tmp/own &
+recorder=$!
+until grep -q 'Ctrl-C ends it' /tmp/own; do sleep 0.1; kill -0 $recorder; done
+cat /proc/$recorder/fdinfo/* >/out/own_descriptors
+for number in 1 2 3; do /usr/bin/setpriv --reuid=12345 --clear-groups /bin/busybox echo $number >/dev/null; done
+kill -TERM $recorder
+wait $recorder
 """
+_FEXIT = 25
+"""``BPF_TRACE_FEXIT`` (enum bpf_attach_type), as ``/proc/PID/fdinfo`` tells it of a link."""
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +84,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Result:
     directory = tmp_path_factory.mktemp("debian")
     files = Initramfs()
     add_boxtrace(files)
-    add_commands(files, "unshare")
+    add_commands(files, "unshare", "setpriv")
     files.add_file(build_workload(directory), "/bin/syscalls")
     output = directory / "out"
     output.mkdir()
@@ -138,6 +148,16 @@ def test_containers_that_start_later_are_recorded_and_nothing_else(machine: Resu
     assert len([event for event in events if " sched_process_exit: " in event]) == 2
     assert not [
         event for event in events if 'comm = "sh"' in event or 'procname = "unshare", pid' in event.split("{ ")[0]
+    ]
+
+
+def test_who_is_wanted_by_a_call_of_its_own_is_recorded_from_then_on(machine: Result) -> None:
+    """Where functions can be traced, it is not calls that are looked at, but changes of users and namespaces."""
+    links = re.findall(r"^attach_type:\s*(\d+)$", (machine.files / "own_descriptors").read_text(), re.MULTILINE)
+    assert links.count(str(_FEXIT)) == 2
+    events = [event for event in read(machine.files / "own") if " syscall_entry_execve: " in event]
+    assert [re.findall(r'\[\d+\] = "([^"]*)"', event) for event in events] == [
+        ["/bin/busybox", "echo", number] for number in "123"
     ]
 
 

@@ -10,7 +10,14 @@ from boxtrace import _native
 from boxtrace.errors import CapabilityError
 from boxtrace.kernel.btf import kernel_btf
 
-__all__ = ["counts_skipped_tracepoints", "exit_has_group_dead", "function_refused", "oom_has_task", "require_recording"]
+__all__ = [
+    "counts_skipped_tracepoints",
+    "exit_has_group_dead",
+    "function_refused",
+    "oom_has_task",
+    "require_recording",
+    "traces_functions",
+]
 
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN = 21
@@ -81,6 +88,15 @@ def exit_has_group_dead() -> bool:
 def oom_has_task() -> bool:
     """Whether ``oom/mark_victim`` passes the victim itself (Linux >= 6.9) and not its number."""
     return _btf().tracepoint_arguments("mark_victim") > 1
+
+
+def traces_functions() -> bool:
+    """Whether the kernel lets functions be traced at all: fentry and fexit programs use the places that ftrace does."""
+    try:
+        with _TRACED_FUNCTIONS.open("rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
 
 
 def function_refused(function: str, error: OSError) -> CapabilityError:

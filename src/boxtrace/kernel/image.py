@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +43,8 @@ _FUNCTION_PROGRAMS = frozenset({"function_entry", "function_exit"})
 _USER_PROGRAMS = frozenset({"user_probe", "user_marker"})
 _DUMP_PROGRAMS = frozenset({"statedump_task", "statedump_file", "statedump_map"})
 _NOT_ATTACHED = _CONTROL_PROGRAMS | _EMITTING | _FUNCTION_PROGRAMS | _USER_PROGRAMS | _DUMP_PROGRAMS
+OWN_CHANGE_PROGRAMS = ("users_changed", "namespaces_switched")
+"""They see a task change its own users and namespaces: loaded for selections by these, where the kernel lets them."""
 _ON_DEMAND = frozenset({"task_renamed", "cgroup_attach_task"})
 """What a selection may need at any time: loaded, and attached by then."""
 _MARK_KEEPERS = frozenset({"sched_process_fork", "sched_process_exit"})
@@ -139,6 +142,7 @@ class ProgramImage:
         """
         self.config = config
         self.cpus = possible_cpus()
+        self._structs: dict[str, tuple[dict[str, tuple[int, int]], int]] = {}
         self._bytes = files("boxtrace.kernel.bpf").joinpath("programs.bpf.o").read_bytes()
         self.bpf = _native.BpfObject(self._bytes, "boxtrace")
         self.limits = dict(self.bpf.enum_values("bt_limit"))
@@ -383,8 +387,8 @@ class ProgramImage:
 
     def pack_struct(self, name: str, **values: int | bytes) -> bytes:
         """Return the bytes of a struct of the BPF object; members that are not given are zero."""
-        layout = self.bpf.struct_fields(name)
-        data = bytearray(self.bpf.struct_size(name))
+        layout, whole = self._struct(name)
+        data = bytearray(whole)
         for member, value in values.items():
             offset, size = layout[member]
             raw = value if isinstance(value, bytes) else value.to_bytes(size, "little")
@@ -393,11 +397,17 @@ class ProgramImage:
 
     def struct_offsets(self, name: str) -> dict[str, int]:
         """Return the offset in bytes of each member of a struct of the BPF object."""
-        return {member: offset for member, (offset, _) in self.bpf.struct_fields(name).items()}
+        return {member: offset for member, (offset, _) in self._struct(name)[0].items()}
 
     def struct_size(self, name: str) -> int:
         """Return the size in bytes of a struct of the BPF object."""
-        return self.bpf.struct_size(name)
+        return self._struct(name)[1]
+
+    def _struct(self, name: str) -> tuple[dict[str, tuple[int, int]], int]:
+        """Return the offset and size of each member of a struct, and its size."""
+        if name not in self._structs:
+            self._structs[name] = self.bpf.struct_fields(name), self.bpf.struct_size(name)
+        return self._structs[name]
 
     def map_fd(self, name: str) -> int:
         """Return the descriptor of a map; it stays this object's."""
@@ -424,7 +434,13 @@ class ProgramImage:
 
         :raises CapabilityError: if the kernel refuses to load it.
         """
+        if program in OWN_CHANGE_PROGRAMS:
+            return self._own_changes
         return self._owners[program].result() if program in self._owners else self.bpf
+
+    @cached_property
+    def _own_changes(self) -> _native.BpfObject:
+        return self._load_beside("boxtrace_own", frozenset(OWN_CHANGE_PROGRAMS))
 
     def _reuse_maps(self, bpf: _native.BpfObject, names: Iterable[str]) -> None:
         for name in names:

@@ -11,7 +11,8 @@ from typing import Final
 
 from boxtrace import _native
 from boxtrace.errors import CapabilityError, SelectionError
-from boxtrace.kernel.image import NEWBORN_PROGRAMS, ProgramImage
+from boxtrace.kernel.capabilities import traces_functions
+from boxtrace.kernel.image import NEWBORN_PROGRAMS, OWN_CHANGE_PROGRAMS, ProgramImage
 from boxtrace.kernel.selection import Accounting, Selection
 from boxtrace.kernel.trackers import KINDS, TrackerId
 from boxtrace.units import CgroupId, NamespaceInum
@@ -64,8 +65,9 @@ class Selector:
         self._newborns: dict[str, set[int]] = {name: set() for name in _KEYS}
         self._accounted: dict[str, dict[int, int]] = {name: {} for name in _KEYS}
         self._members: dict[_MarkedAt, bytes] = {}
-        self._commands: set[int] = set()
+        self._own_changes_seen: bool | None = None
         self._kinds = dict(image.bpf.enum_values("bt_tracker"))
+        self._own_trackers = dict(image.bpf.enum_values("bt_trackers"))["BT_OWN_TRACKERS"]
         self._verdicts = dict(image.bpf.enum_values("bt_verdict"))
 
     def set_control(self, **values: int) -> None:
@@ -110,8 +112,10 @@ class Selector:
             self._selected["pid_namespaces"] |= {int(each): said for each, said in selection.pid_namespaces.items()}
             self._selected["cgroups"] |= {int(each): said for each, said in selection.cgroups.items()}
             self._write_members()
+            asked = self._asked(selection)
             self.set_control(
-                trackers=self._asked(selection),
+                trackers=asked,
+                own_changes_seen=bool(asked & self._own_trackers) and self._see_own_changes(),
                 including=self._including(selection),
                 newborn=selection.newborn,
             )
@@ -119,6 +123,20 @@ class Selector:
                 _native.map_delete(self._image.map_fd("trackers"), key)
             if stale:
                 self.set_control()
+
+    def _see_own_changes(self) -> bool:
+        """Attach what sees a task change its users and namespaces; False where the kernel refuses.
+
+        Calls are looked at for whether they do so, there.
+        """
+        if self._own_changes_seen is None:
+            self._own_changes_seen = "sys_enter" in self._image.event_programs and traces_functions()
+            try:
+                for program in OWN_CHANGE_PROGRAMS if self._own_changes_seen else ():
+                    self._attach(program)
+            except CapabilityError:
+                self._own_changes_seen = False
+        return self._own_changes_seen
 
     def account(self, accounting: Accounting, *, more: bool = False) -> None:
         """Count the events of these namespaces and cgroups apart from now on.

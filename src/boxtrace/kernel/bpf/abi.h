@@ -367,6 +367,7 @@ struct bt_control {
 	unsigned int trackers;	       /* bits by enum bt_tracker: the questions that are asked; 0: the whole host */
 	unsigned int including;	       /* those that only what is included answers by yes */
 	unsigned int newborn;	       /* enum bt_newborn_policy */
+	unsigned int own_changes_seen; /* whether programs run when a task changes its own users or namespaces */
 };
 
 /* How a field of an event comes about; `source` is an offset in the kernel's record. */

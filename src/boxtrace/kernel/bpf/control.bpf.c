@@ -14,6 +14,7 @@ const volatile struct {
 	enum bt_callstack callstack;
 	enum bt_event_kind event_kind;
 	enum bt_tracker tracker;
+	enum bt_trackers trackers;
 	enum bt_life life;
 	enum bt_newborn_policy newborn_policy;
 	struct bt_candidate candidate;

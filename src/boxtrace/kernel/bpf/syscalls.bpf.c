@@ -20,12 +20,6 @@ char LICENSE[] SEC("license") = "GPL";
  */
 #define FLEETING_TRACKERS (1U << BT_TRACK_PROCNAME | 1U << BT_TRACK_VUID | 1U << BT_TRACK_VGID)
 
-/* Kinds of trackers whose answer about a task may be another one after a call of its own. */
-#define OWN_TRACKERS                                                                                                   \
-	(1U << BT_TRACK_UID | 1U << BT_TRACK_GID | 1U << BT_TRACK_CGROUP_NS | 1U << BT_TRACK_IPC_NS |                  \
-	 1U << BT_TRACK_MNT_NS | 1U << BT_TRACK_NET_NS | 1U << BT_TRACK_TIME_NS | 1U << BT_TRACK_USER_NS |             \
-	 1U << BT_TRACK_UTS_NS)
-
 /* Which preconditions of filters the task does not meet that `cpu` knows: they are about contexts that last. */
 static __noinline int find_rejecting(struct bt_cpu *cpu)
 {
@@ -52,10 +46,17 @@ static __always_inline void interval_begin(struct bt_cpu *cpu, struct task_struc
 		WRITE_ONCE(cpu->admitted_at, cpu->generation);
 	else
 		WRITE_ONCE(cpu->rejected_so_far_at, cpu->generation);
-	if (!cpu->selected && !(control.trackers & OWN_TRACKERS))
+	if (!cpu->selected && (control.own_changes_seen || !(control.trackers & BT_OWN_TRACKERS)))
 		WRITE_ONCE(cpu->rejected_at, cpu->generation);
 	barrier();
 	if (unlikely(READ_ONCE(cpu->task) != (u64)task)) /* where programs can be preempted: another one has learnt */
+		interval_end(cpu);
+}
+
+/* A call of who is rejected so far: is the return to be looked at? Numbers that no call has may be taken for one. */
+static __always_inline void enter_rejected(struct bt_cpu *cpu, u64 number)
+{
+	if (syscalls[number & (BT_COMPAT_BASE - 1)].alters_either)
 		interval_end(cpu);
 }
 
@@ -71,8 +72,10 @@ static __noinline int enter(u64 *arguments)
 
 	interval_begin(cpu, task);
 	WRITE_ONCE(cpu->exit_known, 0);
-	if (!cpu->selected)
+	if (!cpu->selected) {
+		enter_rejected(cpu, number);
 		return 0;
+	}
 	compat = syscall_is_compat(task);
 	call = syscall_find(number, compat);
 	if (unlikely(!call || !call->known)) {
@@ -86,13 +89,6 @@ static __noinline int enter(u64 *arguments)
 		return 0;
 	return call->entry_layout ? record_layout(cpu, regs, call, 0, false)
 				  : record_registers(cpu, regs, call, 0, false);
-}
-
-/* A call of who is rejected so far: is the return to be looked at? Numbers that no call has may be taken for one. */
-static __always_inline void enter_rejected(struct bt_cpu *cpu, u64 number)
-{
-	if (syscalls[number & (BT_COMPAT_BASE - 1)].alters_either)
-		interval_end(cpu);
 }
 
 /* Does a filter reject the call at once? What is known of its return then is kept for that. */
@@ -191,7 +187,7 @@ static __noinline int leave(u64 *arguments)
 static __noinline int return_rejected(struct bt_cpu *cpu, u64 *arguments)
 {
 	struct pt_regs *regs = (struct pt_regs *)arguments[0];
-	u64 number = syscall_number(regs);
+	u32 number = syscall_number(regs); /* all that a register can hold may otherwise be an index, to verifiers of 6.1 */
 	const struct bt_syscall *call;
 
 	if (number >= BT_COMPAT_BASE || late_tasks || syscall_is_compat(bpf_get_current_task_btf()))
