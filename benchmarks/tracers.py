@@ -23,7 +23,7 @@ BOXTRACE = (sys.executable, "-c", "from boxtrace.cli.main import main; main()")
 
 _INSTANCE = Path("/sys/kernel/tracing/instances/boxtrace-bench")
 _RAW_SYSCALLS = ("raw_syscalls:sys_enter", "raw_syscalls:sys_exit")
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _TRACER_CPU = "0"
 
 
