@@ -85,6 +85,23 @@ def test_parquet_of_chosen_events(tmp_path: Path) -> None:
     assert sum(found.values()) > 1000
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--names",), ("--csv",)])
+def test_view_of_chosen_events_that_match(form: tuple[str, ...]) -> None:
+    """Lines are those of a view of all events, but for the time since the last one."""
+    pattern, expression = "syscall_entry_[mo]*", "$ctx.pid_ns == 4026532205"
+    wanted = Filter(expression)
+    names = [
+        event.name
+        for event in boxtrace.open(KERNEL).events()
+        if event.name.startswith(("syscall_entry_m", "syscall_entry_o")) and wanted.matches(event.view)
+    ]
+    shown = run("view", *form, "--event", pattern, "--filter", expression, KERNEL)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()[form == ("--csv",) :]
+    assert len(names) > 100
+    assert [re.search(r"syscall_entry_\w+", line)[0] for line in lines] == names  # type: ignore[index]
+
+
 def test_output_must_be_empty(tmp_path: Path) -> None:
     (tmp_path / "something").touch()
     with pytest.raises(OutputError):

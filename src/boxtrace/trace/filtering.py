@@ -42,8 +42,9 @@ class RowFilter:
         if self._made is None or self._made[0] is not known:
             plan = decoder.plan
             columns = ColumnFilter(plan.plan)
-            for event, fields in zip(plan.events[: known.events], plan.fields, strict=False):
-                binding = self._binding(event)
+            kept = [each.space >= 0 for each in plan.plan.events[: known.events]]
+            for event, fields, is_kept in zip(plan.events[: known.events], plan.fields, kept, strict=False):
+                binding = self._binding(event) if is_kept else None
                 if binding is None:
                     columns.add_unwanted()
                 else:
