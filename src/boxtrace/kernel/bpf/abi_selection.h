@@ -34,8 +34,8 @@ enum bt_tracker {
 enum bt_trackers {
 	/* Their answer about a task may be another one after a call of its own. */
 	BT_OWN_TRACKERS = 1 << BT_TRACK_UID | 1 << BT_TRACK_GID | 1 << BT_TRACK_CGROUP_NS | 1 << BT_TRACK_IPC_NS |
-			  1 << BT_TRACK_MNT_NS | 1 << BT_TRACK_NET_NS | 1 << BT_TRACK_TIME_NS | 1 << BT_TRACK_USER_NS |
-			  1 << BT_TRACK_UTS_NS,
+		1 << BT_TRACK_MNT_NS | 1 << BT_TRACK_NET_NS | 1 << BT_TRACK_TIME_NS | 1 << BT_TRACK_USER_NS |
+		1 << BT_TRACK_UTS_NS,
 };
 
 enum bt_verdict {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * When the running task changes its own users or namespaces: what is known of it holds no longer. Where the kernel takes
- * these, rejected calls need not be looked at for whether they do so (control.own_changes_seen).
+ * When the running task changes its own users or namespaces: what is known of it holds no longer. Where the kernel
+ * takes these, rejected calls need not be looked at for whether they do so (control.own_changes_seen).
  */
 #include "task.bpf.h"
 #include <bpf/bpf_tracing.h>

@@ -187,7 +187,7 @@ static __noinline int leave(u64 *arguments)
 static __noinline int return_rejected(struct bt_cpu *cpu, u64 *arguments)
 {
 	struct pt_regs *regs = (struct pt_regs *)arguments[0];
-	u32 number = syscall_number(regs); /* all that a register can hold may otherwise be an index, to verifiers of 6.1 */
+	u32 number = syscall_number(regs); /* of 64 bits, the verifier of arm64's 6.1 takes any index for possible */
 	const struct bt_syscall *call;
 
 	if (number >= BT_COMPAT_BASE || late_tasks || syscall_is_compat(bpf_get_current_task_btf()))
