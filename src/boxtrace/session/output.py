@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -73,12 +74,18 @@ class TraceDirectory:
         :raises OutputError: if that is not possible; nothing is left of it.
         """
         os.umask(0o027)
+        is_ours = False
         try:
             (self.kernel / "index").mkdir(parents=True)
+            is_ours = True
             metadata = write_json(trace).encode() if self._ctf2 else packetize(write_tsdl(trace), self.uuid)
             (self.kernel / "metadata").write_bytes(metadata)
         except OSError as error:
-            self.remove()
+            if is_ours:
+                self.remove()
+            for directory in (self.kernel, self.path):
+                with suppress(OSError):
+                    directory.rmdir()  # not what somebody else has put there since
             raise OutputError(f"cannot create the trace: {error}", path=str(self.path)) from error
 
     def remove(self) -> None:
