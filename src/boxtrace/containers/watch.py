@@ -36,6 +36,7 @@ from boxtrace.containers.runtime import (
     RuntimeFailedError,
 )
 from boxtrace.containers.states import StateDirectories
+from boxtrace.containers.surviving import Surviving
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.errors import OutputError
 from boxtrace.threads import stand_back
@@ -62,8 +63,6 @@ _MOST_LOGGED = 1 << 14
 _BESIDE = "processes beside containers"
 _LOGS = "event files of Podman"
 _REFUSED = "the kernel gives no more inotify watches; containers that end at once may lack their names"
-
-"""A runtime comes after those that use it, and know more."""
 
 
 def engine_addresses(processes: ProcessTable) -> dict[str, str]:
@@ -129,8 +128,6 @@ class ContainerWatch:
         self._runtimes = [item for item in RUNTIMES if not isinstance(item, Docker)] if runtimes is None else runtimes
         self._since = time.time() if since is None else since
         self._look_seconds = look_seconds
-        self._warn = warn
-        self._warned: set[str] = set()
         self._proc = proc
         self._state_runtimes = [item for item in self._runtimes if isinstance(item, Containerd | Runc | Crun)]
         self._besides = Besides(
@@ -146,6 +143,7 @@ class ContainerWatch:
         self._seen: dict[str, Container] = {}
         self._told_by: dict[str, int] = {}
         self._stop = threading.Event()
+        self._surviving = Surviving(warn, self._stop, _HINT_SECONDS)
         self._listeners: list[DaemonListener] = []
         self._following = threading.Lock()
         self._states: tuple[StateDirectories, list[ContainerEvent]] | None = None
@@ -181,22 +179,6 @@ class ContainerWatch:
         self._look()
         self._read_logs()
         self._write()
-
-    def _surviving(self, what: str) -> _Surviving:
-        """Go on after whatever fails in the block, and tell of it."""
-        return _Surviving(self._survive, what)
-
-    def _survive(self, what: str, error: Exception) -> None:
-        """Tell that something failed; the rest goes on."""
-        self._warn_once(what, f"{what}: {type(error).__name__}: {error}; its containers may lack their names")
-        self._stop.wait(_HINT_SECONDS)  # should it fail at once every time
-
-    def _warn_once(self, what: str, sentence: str) -> None:
-        with self._lock:
-            known = what in self._warned
-            self._warned.add(what)
-        if not known:
-            self._warn(sentence)
 
     @property
     def containers(self) -> tuple[Container, ...]:
@@ -275,7 +257,7 @@ class ContainerWatch:
                     states.wait(_STATE_SECONDS)
                 self._follow_states()
             if states.refused:
-                self._warn_once("refused", f"{_DIRECTORIES}: {_REFUSED}")
+                self._surviving.warn_once("refused", f"{_DIRECTORIES}: {_REFUSED}")
         with self._surviving(_DIRECTORIES):
             while self._follow_states():
                 pass
@@ -500,28 +482,6 @@ class ContainerWatch:
                     self._record(news)
                 except OutputError as error:
                     self.failure = error
-
-
-class _Surviving:
-    """What fails in the block is told of, and ends nothing. No generator: many are entered while a container starts."""
-
-    __slots__ = ("_survive", "_what")
-
-    def __init__(self, survive: Callable[[str, Exception], None], what: str) -> None:
-        self._survive = survive
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        # What others write, and end meanwhile, can be anything; names must not end with it.
-        self._survive(self._what, error)
-        return True
 
 
 def _is_over(known: Container | None, seen: Container, told: Container) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from boxtrace.containers.beside import Birth
-from boxtrace.containers.events import ContainerEvent
-from boxtrace.containers.model import BIRTH_RESOLUTION_NS, UNKNOWN_RUNTIME, Cgroup, Container
+from boxtrace.containers.model import UNKNOWN_RUNTIME, Container
 from boxtrace.containers.states import StateDirectories
 from boxtrace.containers.watch import ContainerWatch, watch_directories
 from boxtrace.errors import OutputError, SelectionError
@@ -43,10 +41,11 @@ from boxtrace.session.output import TraceDirectory, TraceWriter, kernel_trace_cl
 from boxtrace.session.scene import Scene, find_scene, survey_running
 from boxtrace.session.snapshots import SnapshotDump
 from boxtrace.session.targets import make_probes
+from boxtrace.session.telling import Telling, latest
 from boxtrace.session.tracking import Tracking
 from boxtrace.session.user import UserDomain, UserTargets
 from boxtrace.session.user_events import COMMANDS, UserEvents
-from boxtrace.units import Nanoseconds, Pid
+from boxtrace.units import Pid
 from boxtrace.userspace.rings import Account
 from boxtrace.userspace.rules import EventRules
 
@@ -54,16 +53,9 @@ __all__ = ["record"]
 
 _Count = TypeVar("_Count", ContainerCount, RuleCount)
 
-_MOST_WAITING = 1000
-"""Containers of which nobody knows yet whether they are wanted, and what is told of them is kept."""
-
 
 def _key(container: Container) -> tuple[object, ...]:
     return (container.runtime, container.id, container.init_pid)
-
-
-def _life(container: Container) -> tuple[str, str, object]:
-    return (container.runtime, container.id, container.identity)
 
 
 def _ignore(_: object) -> None:
@@ -138,12 +130,8 @@ class _Recording:
             self._told = ContainerStream(options.output, monotonic_clock(), ctf2=options.format == "ctf2")
             stack.callback(self._told.close)
         self._newborns: Newborns | None = None
-        self._naming = threading.Lock()
-        self._births: dict[object, tuple[Nanoseconds, tuple[Cgroup, ...]]] = {}
-        self._described: dict[object, Container] = {}
-        self._covered: set[tuple[str, str]] = set()
+        self._telling = Telling(self._told, lambda: bool(self._tracking.targets.selection))
         self._before: frozenset[tuple[object, ...]] = frozenset()
-        self._waiting: dict[tuple[str, str], list[ContainerEvent]] = {}
         if self._writer is not None or scene.targets.rules:
             self._newborns = Newborns(
                 self._channels,
@@ -236,8 +224,8 @@ class _Recording:
         unknown = () if self._newborns is None else self._newborns.finish_snapshot()
         told = ContainerStream(writer.path, monotonic_clock(), ctf2=self._options.format == "ctf2")
         try:
-            known = (*self._described.values(), *filter(self._tracking.targets.cover, self._containers()), *unknown)
-            told.describe({_life(container): container for container in known}.values(), dump=True)
+            known = (*self._telling.described, *filter(self._tracking.targets.cover, self._containers()), *unknown)
+            told.describe(latest(known), dump=True)
             told.leave_out(self._left_out())
         finally:
             told.close()
@@ -391,7 +379,7 @@ class _Recording:
 
         record = take_news if self._told is not None or self._newborns is not None else None
         self._watch = ContainerWatch(
-            record, known, tell=self._tell, since=since, warn=self._warn, directories=self._directories
+            record, known, tell=self._telling.tell, since=since, warn=self._warn, directories=self._directories
         )
         self._stack.enter_context(self._watch)
         watch = self._watch
@@ -429,51 +417,13 @@ class _Recording:
         return answer
 
     def _name(self, containers: Iterable[Container], *, dump: bool = False) -> None:
-        """Keep what is known of these containers in the trace."""
-        if self._told is None and self._newborns is None:
-            return
-        with self._naming:
-            news = []
-            for container in map(self._as_first_seen, containers):
-                key = _life(container)
-                self._covered.add(key[:2])
-                if self._described.get(key) != container:
-                    self._described[key] = container
-                    news.append(container)
-                if self._told is not None:
-                    self._told.tell(self._waiting.pop(key[:2], ()))
-            if self._told is not None:
-                self._told.describe(news, dump=dump)
-
-    def _tell(self, events: Iterable[ContainerEvent]) -> None:
-        """Keep what runtimes told; of a container that may not be wanted, until that is known."""
-        if self._told is None:
-            return
-        with self._naming:
-            now = []
-            for event in events:
-                key = (event.runtime, event.id)
-                if not self._tracking.targets.selection or key in self._covered:
-                    now.append(event)
-                    continue
-                while len(self._waiting) >= _MOST_WAITING:
-                    self._waiting.pop(next(iter(self._waiting)))
-                self._waiting.setdefault(key, []).append(event)
-            self._told.tell(now)
-
-    def _as_first_seen(self, container: Container) -> Container:
-        """Return the container with the identity that was told first: the kernel and procfs tell it differently."""
-        if container.birth is None:
-            return container
-        key = (container.runtime, container.id, container.init_pid, container.pid_ns)
-        birth, cgroups = self._births.setdefault(key, (container.birth, container.cgroups))
-        if abs(birth - container.birth) > BIRTH_RESOLUTION_NS:
-            return container
-        return replace(container, birth=birth, cgroups=cgroups)
+        """Keep what is known of these containers, if anybody wants it."""
+        if self._told is not None or self._newborns is not None:
+            self._telling.describe(containers, dump=dump)
 
     def _left_out(self) -> tuple[RuleCount, ...]:
         """Return what is left out of the trace so far."""
-        known = {container.life: container for container in (*self._containers(), *self._described.values())}
+        known = {container.life: container for container in (*self._containers(), *self._telling.described)}
         return self._last_names(count_left_out(self._channels, tuple(known.values()), self._covers))
 
     def _last_names(self, counts: Iterable[_Count]) -> tuple[_Count, ...]:
