@@ -118,7 +118,9 @@ class ContainerdEvents:
         self._known: dict[tuple[str, str], RuntimeContainer] = {}
         self._channel = _connect(address)
         try:
-            self._answers = self._channel.stream(f"{_SERVICES}.events.v1.Events/Subscribe", patient=True)
+            # Docker's, of which its daemon tells, are a dozen for each container.
+            others = encode_text(1, f"namespace!={DOCKERS}")
+            self._answers = self._channel.stream(f"{_SERVICES}.events.v1.Events/Subscribe", others, patient=True)
         except GrpcError as error:
             self.close()
             raise RuntimeFailedError(f"{_NAME}: no events from {address}: {clean(str(error))}") from error

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from boxtrace.containers._http import HttpApi, HttpApiError
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.oci import mapping, texts
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
 from boxtrace.containers.text import clean, is_safe_id
 from boxtrace.units import Nanoseconds
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 __all__ = [
     "KINDS",
@@ -144,25 +142,17 @@ def list_by_api(runtime: str, address: str) -> list[RuntimeContainer]:
     :raises RuntimeAbsentError: there is no such socket.
     :raises RuntimeFailedError: who listens there does not answer as a daemon should, within seconds.
     """
-    client = _connect(runtime, address)
-    try:
-        found = (_inspect(client, listed["Id"]) for listed in client.containers(all=True))
+    with _asking(runtime, address) as api:
+        listed = api.get("/containers/json", {"all": "1"})
+        ids = [mapping(item).get("Id") for item in listed] if isinstance(listed, list) else []
+        found = (_inspect(api, str(identifier)) for identifier in ids if is_safe_id(identifier))
         return [container for container in found if container is not None]
-    except _errors() as error:
-        raise RuntimeFailedError(f"{runtime}: the daemon at {address} failed: {_reason(error)}") from error
-    finally:
-        client.close()
 
 
 def inspect_by_api(runtime: str, address: str, identifier: str) -> RuntimeContainer | None:
     """Return one container of a daemon, None if it has none of this id; see :func:`list_by_api`."""
-    client = _connect(runtime, address)
-    try:
-        return _inspect(client, identifier)
-    except _errors() as error:
-        raise RuntimeFailedError(f"{runtime}: the daemon at {address} failed: {_reason(error)}") from error
-    finally:
-        client.close()
+    with _asking(runtime, address) as api:
+        return _inspect(api, identifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,77 +175,55 @@ class EngineEvents:
     def __init__(self, runtime: str, address: str, *, since: float, until: float | None = None) -> None:
         self._runtime = runtime
         self._since_ns = int(since * 1_000_000_000)
-        self._client = _connect(runtime, address)
+        self._address = address
+        self._following = _connect(runtime, address)
+        query = {"filters": json.dumps({"type": ["container"]}), "since": str(int(since))}
+        if until is not None:
+            query["until"] = f"{until:.9f}"  # whole seconds would end before what was last
         try:
-            if until is None:
-                self._client.timeout = None  # type: ignore[assignment]  # requests' word for no limit
-            wanted = {"type": "container"}
-            self._stream = self._client.events(decode=True, filters=wanted, since=int(since), until=_moment(until))
-            self._client.timeout = _TIMEOUT_SECONDS
-        except _errors() as error:
-            self._client.close()
-            raise RuntimeFailedError(f"{runtime}: no events from {address}: {_reason(error)}") from error
+            self._stream = self._following.stream("/events", query, patient=until is None)
+        except HttpApiError as error:
+            self.close()
+            raise RuntimeFailedError(f"{runtime}: no events from {address}: {error}") from error
 
     def __iter__(self) -> Iterator[EngineEvent]:
-        try:
+        gone = suppress(RuntimeAbsentError, RuntimeFailedError, HttpApiError)
+        with gone, _asking(self._runtime, self._address) as api:
             for item in self._stream:
                 event, told = runtime_event(self._runtime, mapping(item)), describe_event(mapping(item))
                 if event is None or (event.time is not None and event.time < self._since_ns):
                     continue
                 if told is not None and event.kind in _LOOKED_AT:
-                    told = _inspect(self._client, told.id) or told
+                    told = _inspect(api, told.id) or told
                 yield EngineEvent(event, told)
-        except _errors():
-            return
-        except AttributeError:
-            return  # the SDK's answer when its stream is closed meanwhile
 
     def close(self) -> None:
         """End the iteration, from any thread."""
-        with suppress(AttributeError, *_errors()):  # the SDK's stream cannot be closed twice
-            self._stream.close()
+        self._following.close()
 
 
-def _moment(seconds: float | None) -> Any:
-    """Return a time as daemons take it, but the SDK does not say: whole seconds would end before what was last."""
-    return None if seconds is None else f"{seconds:.9f}"
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    # The SDK takes a tenth of a second to import: only where a daemon may be.
-    import docker.errors
-    import requests
-    import urllib3.exceptions
-
-    known = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
-    return (*known, HTTPException, OSError, ValueError, TypeError, KeyError)
-
-
-def _connect(runtime: str, address: str) -> APIClient:
+def _connect(runtime: str, address: str) -> HttpApi:
     path = Path(address.removeprefix("unix://"))
     if not path.exists():
         raise RuntimeAbsentError(f"{runtime}: no daemon at {path}", hint="set DOCKER_HOST if its socket is elsewhere")
-    import docker
+    return HttpApi(str(path), seconds=_TIMEOUT_SECONDS)
 
+
+@contextmanager
+def _asking(runtime: str, address: str) -> Iterator[HttpApi]:
+    api = _connect(runtime, address)
     try:
-        client = docker.APIClient(base_url=address, timeout=_TIMEOUT_SECONDS)
-    except _errors() as error:
-        raise RuntimeFailedError(f"{runtime}: the daemon at {path} does not answer: {_reason(error)}") from error
-    client.trust_env = False  # proxies and .netrc, which are looked up anew for each request, mean nothing to a socket
-    return client
+        yield api
+    except HttpApiError as error:
+        raise RuntimeFailedError(f"{runtime}: the daemon at {address} does not answer: {error}") from error
+    finally:
+        api.close()
 
 
-def _inspect(client: APIClient, identifier: str) -> RuntimeContainer | None:
-    import docker.errors
-
+def _inspect(api: HttpApi, identifier: str) -> RuntimeContainer | None:
     try:
-        return describe(client.inspect_container(identifier))
-    except docker.errors.NotFound:
-        return None  # removed since
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause: the SDK wraps a socket's error several times."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return clean(str(error)) or type(error).__name__
+        return describe(mapping(api.get(f"/containers/{identifier}/json")))
+    except HttpApiError as error:
+        if error.status == 404:
+            return None  # removed since
+        raise

@@ -113,7 +113,7 @@ class ContainerWatch:
         engines: Mapping[str, str] | None = None,
         runtimes: Sequence[Runtime] | None = None,
         since: float | None = None,
-        look_seconds: float = 2.0,
+        look_seconds: float = 5.0,
         warn: Callable[[str], None] = lambda _: None,
         proc: Path = Path("/proc"),
         directories: StateDirectories | None = None,
