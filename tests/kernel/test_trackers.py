@@ -265,6 +265,32 @@ def test_a_cgroup_with_those_below_it(cgroup: Path, tmp_path: Path) -> None:
     assert counted == {"in": CALLS, "in/deep": 2 * CALLS, "out": CALLS}
 
 
+def test_contexts_of_who_is_not_selected_but_meets_who_is(cgroup: Path, tmp_path: Path) -> None:
+    """What woke a selected process up, or ran before it, was rejected many times: it has its contexts all the same."""
+    events = ("-e", "sched_switch", "-e", "sched_waking", "--no-state-dump")
+    with Poked() as wanted, Poked() as other:
+        (cgroup / "in" / "cgroup.procs").write_text(str(wanted.pid))
+        with Recorder(tmp_path / "trace", *events, "--cgroup", f"/{cgroup.name}/in") as recorder:
+            for _ in range(20):
+                other.poke()
+                wanted.poke()
+            done = recorder.stop()
+    switches = [event for event in done.named("sched_switch") if event["prev_tid"] != wanted.pid]
+    assert switches
+    for event in switches:
+        assert (event.context["tid"], event.context["procname"]) == (event["prev_tid"], event["prev_comm"])
+    waking = [event for event in done.named("sched_waking") if event.context["pid"] == os.getpid()]
+    assert waking
+    spaces = {
+        f"{kind}_ns": Path(f"/proc/self/ns/{kind}").stat().st_ino for kind in ("pid", "mnt", "net", "user", "uts")
+    }
+    name = Path("/proc/self/comm").read_text().rstrip()
+    for event in waking:
+        assert event["tid"] == wanted.pid and event.context["procname"] == name
+        assert {field: event.context[field] for field in spaces} == spaces
+        assert event.context["ppid"] == os.getppid()
+
+
 def test_options_and_exclusion(tmp_path: Path) -> None:
     with (
         Poked() as first,

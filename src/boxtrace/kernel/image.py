@@ -63,6 +63,7 @@ _SHARED_MAPS = (
     "tags",
     "candidates",
     ".data.tag",
+    ".data.rejected",
     "marks",
     "wakeups",
     "tracepoints",

@@ -6,7 +6,7 @@
 #pragma once
 
 enum bt_limit {
-	BT_CONTEXT_MAX = 352,	 /* largest context block of an event, without call stacks */
+	BT_CONTEXT_MAX = 344,	 /* largest context block of an event, without call stacks */
 	BT_CONTEXT_PLAIN = 72,	 /* largest one of whole 32-bit words that needs nothing but a copy */
 	BT_COMPACT_HEADER = 6,	 /* of an event: u16 id, u32 time */
 	BT_CONTEXT_USUAL = 68,	 /* the default ones */
@@ -213,10 +213,12 @@ struct bt_cpu {
 	unsigned long long generation;
 	unsigned int selected;
 	unsigned int account;
-	unsigned int unmapped;	/* the task's user namespace has not got both its maps yet */
-	unsigned int rejecting; /* bits of the preconditions that the task does not meet, as of `admitted_at` */
+	unsigned short unmapped; /* the task's user namespace has not got both its maps yet */
+	unsigned short settled;	 /* no container is born by the task as long as it stays in its cgroup */
+	unsigned int rejecting;	 /* bits of the preconditions that the task does not meet, as of `admitted_at` */
 	unsigned long long context[BT_CONTEXT_MAX / 8]; /* 64-bit words, so that it is copied by such */
-	unsigned long long released;			/* written by user space, once for each sub-buffer */
+	unsigned long long filled;   /* the task that they are of: those of who is not selected are seldom wanted */
+	unsigned long long released; /* written by user space, once for each sub-buffer */
 	/* Events of `account` that are not in the map of accounts yet. */
 	unsigned long long recorded_here;
 	unsigned long long discarded_here;

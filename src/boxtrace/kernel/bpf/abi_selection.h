@@ -141,6 +141,8 @@ struct bt_track_key {
 	unsigned long long value[2]; /* a number in the first, or a name */
 };
 
+#define BT_REJECTIONS 4096
+
 struct bt_account {
 	unsigned long long recorded;
 	unsigned long long discarded;

@@ -151,7 +151,7 @@ SEC("tp_btf/sched_process_exit")
 int sched_process_exit(u64 *arguments)
 {
 	struct task_struct *task = (struct task_struct *)arguments[0];
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 
 	if (!cpu)
 		return 0;

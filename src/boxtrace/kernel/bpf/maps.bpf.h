@@ -18,15 +18,20 @@ volatile struct bt_control control __attribute__((section(".data.control"), weak
 /* Tasks whose mark says that a string is late: as long as there is none, nobody looks for marks. */
 volatile unsigned int late_tasks __attribute__((section(".data.late"), weak)) = 0;
 
-/* The highest tag that a candidate has got, and the addresses of the root directory and mount namespace of who records.
+/* The highest tag that a candidate has got, how many have been born, and the addresses of the root directory and mount
+ * namespace of who records.
  */
 volatile unsigned int last_tag __attribute__((section(".data.tag"), weak)) = 0;
+volatile unsigned int births_so_far __attribute__((section(".data.tag"), weak)) = 0;
 volatile unsigned long long host_root __attribute__((section(".data.tag"), weak)) = 0;
 volatile unsigned long long host_mounts __attribute__((section(".data.tag"), weak)) = 0;
 
 /* What every event needs is not looked up but addressed: global data, which user space maps as it does arrays. */
 struct bt_cpu cpus[BT_CPUS] __attribute__((section(".data.cpus"), weak)) = {};
 const struct bt_syscall syscalls[BT_SYSCALLS] __attribute__((section(".rodata.syscalls"), weak)) = {};
+
+/* Who was rejected lately (select.bpf.h). */
+volatile unsigned long long rejections[BT_REJECTIONS] __attribute__((section(".data.rejected"), weak)) = {};
 
 /* How many numbers of owners have been given away (rules.bpf.h). */
 volatile unsigned int last_owner __attribute__((section(".data.owners"), weak)) = 0;

@@ -210,6 +210,13 @@ static __noinline int tell_candidate(struct task_struct *trusted, u32 tag, u32 b
 	return 0;
 }
 
+/* What may come of a task that is looked at. */
+enum newborn_outlook {
+	SETTLED,    /* no container is born by it as long as it stays in its cgroup */
+	LOOK_AGAIN, /* at its next event */
+	NOT_YET,    /* when its namespaces have changed */
+};
+
 static __always_inline u64 root_of(struct task_struct *task) { return (u64)BPF_CORE_READ(task, fs, root.dentry); }
 
 static __always_inline bool enters_execve(struct task_struct *task)
@@ -229,39 +236,42 @@ static __always_inline void be_born(struct bt_member *member, u64 root, u32 init
 		member->life = BT_LIFE_BORN;
 	}
 	member->init = init;
+	__sync_fetch_and_add(&births_so_far, 1);
 	__sync_fetch_and_add(&control.generation, 1ULL << 32); /* user space counts in the lower half */
 }
 
 /*
  * The running task, in the pid namespace of the host or of a container, may be the first process of a container that
- * has none of its own. Returns whether it has to be looked at again without a change of its namespaces.
+ * has none of its own.
  */
-static __noinline int cgroup_step(struct task_struct *trusted)
+static __noinline enum newborn_outlook cgroup_step(struct task_struct *trusted)
 {
 	struct task_struct *task = untrusted(trusted), *parent = task->real_parent;
 	u64 id = BPF_CORE_READ(task_cgroup(task), kn, id), root, mounts = (u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
 	struct bt_member *member = bpf_map_lookup_elem(&cgroups, &id);
 	struct pid_namespace *ns;
 
-	if (!member || member->life != BT_LIFE_UNBORN || !mounts || mounts == host_mounts)
-		return 0;
+	if (!member || member->life != BT_LIFE_UNBORN)
+		return SETTLED;
+	if (!mounts || mounts == host_mounts)
+		return NOT_YET;
 	if (member->born && bpf_ktime_get_boot_ns() - member->born > SETTING_UP_NS)
-		return 0; /* a service of the host */
+		return NOT_YET; /* a service of the host */
 	if (!enters_execve(trusted))
-		return 1;
+		return LOOK_AGAIN;
 	root = root_of(task);
 	if (root == host_root) {
 		if (!member->born)
 			member->born = bpf_ktime_get_boot_ns();
-		return 1;
+		return LOOK_AGAIN;
 	}
 	if (root == root_of(parent) && mounts == (u64)BPF_CORE_READ(parent, nsproxy, mnt_ns))
-		return 0;
+		return NOT_YET;
 	be_born(member, root, task->tgid);
 	innermost_pid(task, &ns);
 	if (member->life == BT_LIFE_BORN)
 		tell_candidate(trusted, member->tag, 0, ns_inum(ns), id);
-	return 0;
+	return NOT_YET;
 }
 
 /* The cgroup of a container with a pid namespace of its own: no other container is born in there, or below. */
@@ -279,9 +289,9 @@ static __noinline int settle_cgroup(struct task_struct *task)
 
 /*
  * The running task has an event. If it is the first process of a newborn pid namespace, it is looked at each time until
- * its birth is over; returns whether it has to be looked at again.
+ * its birth is over.
  */
-static __noinline int newborn_step(struct task_struct *task)
+static __noinline enum newborn_outlook newborn_step(struct task_struct *task)
 {
 	struct pid *pid = untrusted(task)->thread_pid;
 	struct bt_member *member = outermost_member(pid);
@@ -289,24 +299,26 @@ static __noinline int newborn_step(struct task_struct *task)
 	u64 root;
 	u32 before;
 
-	if (!pid || pid->level > 1)
-		return 0;
+	if (!pid)
+		return NOT_YET;
+	if (pid->level > 1)
+		return SETTLED;
 	if (!pid->level || !member || member->life == BT_LIFE_KNOWN || pid_at(pid, 1, &ns) != 1)
-		return member && member->life == BT_LIFE_UNBORN ? 0 : cgroup_step(task);
+		return member && member->life == BT_LIFE_UNBORN ? NOT_YET : cgroup_step(task);
 	if (member->container)
-		return 0;
+		return NOT_YET;
 	root = root_of(task);
 	if (member->life == BT_LIFE_BORN &&
 	    (member->root != host_root || bpf_ktime_get_boot_ns() - member->born > SETTING_UP_NS))
-		return 0; /* nothing more can come */
+		return NOT_YET; /* nothing more can come */
 	if (!enters_execve(task))
-		return 1;
+		return LOOK_AGAIN;
 	if (member->life == BT_LIFE_BORN && (member->root == root || !root))
-		return 1;
+		return LOOK_AGAIN;
 	before = member->life == BT_LIFE_BORN ? member->tag : 0;
 	be_born(member, root, 0);
 	settle_cgroup(task);
 	pid_at(pid, 1, &ns);
 	tell_candidate(task, member->tag, before, ns_inum(ns), 0);
-	return 1;
+	return LOOK_AGAIN;
 }

@@ -50,7 +50,7 @@ static __always_inline void probe_record(struct bt_probe *probe, struct bt_cpu *
 static __always_inline int record_function(void *ctx, bool is_exit)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	struct bt_probe *probe = probe_find(bpf_get_attach_cookie(ctx));
 	u64 values[BT_PROBE_VALUES] = {};
 
@@ -78,7 +78,7 @@ SEC("uprobe")
 int user_probe(struct pt_regs *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	struct bt_probe *probe = probe_find(bpf_get_attach_cookie(ctx));
 	u64 values[BT_PROBE_VALUES] = {};
 
@@ -91,7 +91,7 @@ SEC("usdt")
 int user_marker(struct pt_regs *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	struct bt_probe *probe = probe_find(bpf_usdt_cookie(ctx));
 	u64 values[BT_PROBE_VALUES] = {};
 

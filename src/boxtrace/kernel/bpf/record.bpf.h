@@ -49,7 +49,7 @@ static __always_inline void event_contexts(struct bt_cpu *cpu, struct task_struc
 			*(u32 *)(at + i) = (u32)cpu->context[i / 8];
 	}
 	/* Another task of this CPU may have come between where programs can be preempted. */
-	if (unlikely(READ_ONCE(cpu->task) != (u64)task))
+	if (unlikely(READ_ONCE(cpu->filled) != (u64)task))
 		context_fill(task, at);
 	context_live(task, at);
 }
@@ -89,7 +89,7 @@ static __noinline u8 *event_begin_any(struct bt_event *event, struct bt_cpu *cpu
 
 		at = event_header(event, at, id, size);
 		context_copy(cpu, at);
-		if (unlikely(READ_ONCE(cpu->task) != (u64)task))
+		if (unlikely(READ_ONCE(cpu->filled) != (u64)task))
 			context_fill(task, at);
 		context_live(task, at);
 		if (config.context_groups & BT_GROUP_LIVE) {
@@ -97,7 +97,7 @@ static __noinline u8 *event_begin_any(struct bt_event *event, struct bt_cpu *cpu
 			if ((config.context_groups & BT_GROUP_VIRTUAL_IDS) && cpu->unmapped)
 				context_fill_ids(task, at);
 		}
-		if (context_has(BT_CTX_CONTAINER) && unlikely(READ_ONCE(cpu->task) != (u64)task)) {
+		if (context_has(BT_CTX_CONTAINER) && unlikely(READ_ONCE(cpu->filled) != (u64)task)) {
 			u64 found = task_lookup(task);
 
 			context_u32(at, BT_CTX_CONTAINER, (u32)found ? found >> 32 : 0);
@@ -123,7 +123,7 @@ static __always_inline bool event_contexts_usual(struct bt_cpu *cpu, struct task
 	for (int i = 0; i < BT_CONTEXT_USUAL / 8; i++)
 		*(u64 *)(at + 8 * i) = cpu->context[i];
 	*(u32 *)(at + BT_CONTEXT_USUAL / 8 * 8) = (u32)cpu->context[BT_CONTEXT_USUAL / 8];
-	if (unlikely(READ_ONCE(cpu->task) != (u64)task))
+	if (unlikely(READ_ONCE(cpu->filled) != (u64)task))
 		return false;
 	WITH_IMMEDIATE(live, "+=", BT_IMM_PROCNAME);
 	*(u64 *)live = *(const u64_alias *)&task->comm[0];

@@ -34,11 +34,11 @@ static __always_inline s64 reported_state(bool preempt, u32 state, u32 exit_stat
 /* The running task's ring, if it or one of the tasks that the event is about is selected. */
 static __always_inline struct bt_cpu *admit(struct task_struct *current, struct task_struct *subject)
 {
-	struct bt_cpu *cpu = cpu_current(current);
+	struct bt_cpu *cpu = cpu_glance(current);
 
-	if (!cpu || cpu->selected || (subject != current && task_selected(subject)))
+	if (cpu->selected)
 		return cpu;
-	return NULL;
+	return subject != current && task_selected(subject) ? cpu_current(current) : NULL;
 }
 
 static __always_inline u32 task_prio(struct task_struct *task) { return task->prio - MAX_RT_PRIO; }
@@ -159,7 +159,7 @@ int BPF_PROG(sched_migrate_task, struct task_struct *migrated, int destination)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task, s32 old_tid, struct linux_binprm *binary)
 {
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	struct bt_event event;
 	struct bt_scratch *room;
 	u8 *name;

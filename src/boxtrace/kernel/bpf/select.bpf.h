@@ -298,3 +298,47 @@ static __noinline u64 task_lookup(struct task_struct *task)
 	}
 	return (u64)found.account << 32 | (!asked || trackers_pass(task, &found));
 }
+
+/*
+ * Who was rejected lately, so that most switches and wakeups of a busy host's other tasks cost no lookup: for each task
+ * a number made of all that the verdict depends on, where only containers and pid namespaces are asked for. Of 63 bits,
+ * so that another task's is never taken for it; the lowest bit tells whether the task is settled (newborn.bpf.h).
+ */
+#define LASTING_TRACKERS (1U << BT_TRACK_CONTAINER | 1U << BT_TRACK_PID_NS)
+
+/* The number; 0 where nothing is remembered. */
+static __noinline u64 rejection_of(struct task_struct *task)
+{
+	u32 asked = control.trackers;
+	u64 mixed;
+
+	if (!asked || (asked & ~LASTING_TRACKERS) || (task->flags & (PF_EXITING | PF_IO_WORKER)))
+		return 0;
+	/* Each step can be undone: who differs in one thing only has another number. */
+	mixed = task->start_boottime * 0x9e3779b97f4a7c15ULL ^ (u32)task->pid;
+	/* The upper half of the generation counts moves between cgroups, too, which say nothing about who stays. */
+	mixed = (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9ULL ^ (u32)control.generation ^ (u64)births_so_far << 32;
+	mixed = (mixed ^ mixed >> 31) * 0x94d049bb133111ebULL ^ BPF_CORE_READ(task_cgroup(task), kn, id);
+	mixed = (mixed ^ mixed >> 29) * 0x9e3779b97f4a7c15ULL;
+	return (mixed ^ mixed >> 32) & ~1ULL;
+}
+
+static __always_inline volatile u64 *rejection_slot(u64 number)
+{
+	return &rejections[number >> 52 & (BT_REJECTIONS - 1)];
+}
+
+/* Is it known that a task is rejected; and, if that is asked, that it is settled? */
+static __always_inline bool rejection_known(u64 number, bool settled)
+{
+	u64 found = *rejection_slot(number);
+
+	return number && (found == (number | 1) || (!settled && found == number));
+}
+
+/* `number` is of before the verdict was found: if it is another one now, of what the verdict is cannot be told. */
+static __always_inline void reject(struct task_struct *task, u64 number, bool settled)
+{
+	if (number && number == rejection_of(task))
+		*rejection_slot(number) = number | settled;
+}

@@ -37,8 +37,9 @@ static __noinline int find_rejecting(struct bt_cpu *cpu)
 /* What is known of the running task holds until the interval ends. */
 static __always_inline void interval_begin(struct bt_cpu *cpu, struct task_struct *task)
 {
-	if (config.context_extended || control.newborn || (control.trackers & FLEETING_TRACKERS) ||
-	    !cpu_knows(cpu, task))
+	/* Who is born is looked at with each event, and before that whoever may come to be. */
+	if (config.context_extended || (control.newborn && (cpu->selected || !cpu->settled)) ||
+	    (control.trackers & FLEETING_TRACKERS) || !cpu_knows(cpu, task))
 		return;
 	if (filters.active && cpu->selected && cpu->admitted_at != cpu->generation)
 		WRITE_ONCE(cpu->rejecting, find_rejecting(cpu));
@@ -66,7 +67,7 @@ static __noinline int enter(u64 *arguments)
 	struct pt_regs *regs = (struct pt_regs *)arguments[0];
 	long number = arguments[1];
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	const struct bt_syscall *call;
 	bool compat;
 
@@ -158,7 +159,7 @@ static __noinline int leave(u64 *arguments)
 	struct pt_regs *regs = (struct pt_regs *)arguments[0];
 	long result = arguments[1];
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	const struct bt_syscall *call;
 	bool compat;
 

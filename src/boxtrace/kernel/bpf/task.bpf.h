@@ -136,13 +136,25 @@ static __always_inline void account_settle(struct bt_cpu *cpu)
 	__sync_fetch_and_add(&account->discarded, __sync_lock_test_and_set(&cpu->discarded_here, 0));
 }
 
+static __noinline int cpu_fill(struct bt_cpu *cpu, struct task_struct *task)
+{
+	WRITE_ONCE(cpu->filled, 0);
+	cpu->unmapped = context_fill(task, (u8 *)cpu->context);
+	/* Who is not selected has events only with who is: containers that the trace may not tell of have no number. */
+	context_u32((u8 *)cpu->context, BT_CTX_CONTAINER, cpu->selected ? cpu->account : 0);
+	barrier();
+	WRITE_ONCE(cpu->filled, (u64)task);
+	return 0;
+}
+
 static __noinline int cpu_learn(struct bt_cpu *cpu, struct task_struct *task)
 {
 	u32 newborn = NEWBORNS, again = 0;
-	u64 verdict;
+	u64 verdict = 0, number = rejection_of(task);
 
 	/* A program that interrupts this one finds no task and learns for itself; it writes the same. */
 	WRITE_ONCE(cpu->task, 0);
+	WRITE_ONCE(cpu->filled, 0);
 	interval_end(cpu);
 	barrier();
 	cpu->generation = control.generation;
@@ -150,9 +162,18 @@ static __noinline int cpu_learn(struct bt_cpu *cpu, struct task_struct *task)
 	cpu->thread_pid = (u64)untrusted(task)->thread_pid;
 	cpu->nsproxy = (u64)untrusted(task)->nsproxy;
 	cpu->cred = (u64)untrusted(task)->cred;
-	if (unlikely(newborn))
-		again = newborn_step(task);
-	verdict = task_lookup(task);
+	cpu->settled = 1;
+	if (!rejection_known(number, newborn)) {
+		if (unlikely(newborn)) {
+			u32 outlook = newborn_step(task);
+
+			again = outlook == LOOK_AGAIN;
+			cpu->settled = outlook == SETTLED;
+		}
+		verdict = task_lookup(task);
+		if (!verdict)
+			reject(task, number, cpu->settled);
+	}
 	cpu->selected = (u32)verdict;
 	if (config.accounts && cpu->account != verdict >> 32)
 		account_settle(cpu);
@@ -163,9 +184,8 @@ static __noinline int cpu_learn(struct bt_cpu *cpu, struct task_struct *task)
 		cpu->selected = 0;
 		again = 1;
 	}
-	cpu->unmapped = context_fill(task, (u8 *)cpu->context);
-	/* Who is not selected has events only with who is: containers that the trace may not tell of have no number. */
-	context_u32((u8 *)cpu->context, BT_CTX_CONTAINER, cpu->selected ? cpu->account : 0);
+	if (cpu->selected)
+		cpu_fill(cpu, task);
 	barrier();
 	if (unlikely(again) || (unlikely(control.trackers) && verdict_unsettled(task)))
 		cpu->start_time = 0; /* look again next time */
@@ -173,8 +193,8 @@ static __noinline int cpu_learn(struct bt_cpu *cpu, struct task_struct *task)
 	return 0;
 }
 
-/* This CPU's ring, up to date about the task that runs. */
-static __always_inline struct bt_cpu *cpu_current(struct task_struct *task)
+/* This CPU's ring, up to date about who runs; if that is not selected, without its contexts. */
+static __always_inline struct bt_cpu *cpu_glance(struct task_struct *task)
 {
 	struct bt_cpu *cpu = cpu_here();
 
@@ -183,12 +203,30 @@ static __always_inline struct bt_cpu *cpu_current(struct task_struct *task)
 	return cpu;
 }
 
+/* This CPU's ring, up to date about the task that runs. */
+static __always_inline struct bt_cpu *cpu_current(struct task_struct *task)
+{
+	struct bt_cpu *cpu = cpu_glance(task);
+
+	if (unlikely(READ_ONCE(cpu->filled) != (u64)task))
+		cpu_fill(cpu, task);
+	return cpu;
+}
+
 /* Is a task that is not (known to be) the running one selected? */
 static __always_inline bool task_selected(struct task_struct *task)
 {
+	u64 number, verdict;
+
 	if (!control.trackers)
 		return true;
-	if (!(u32)task_lookup(task))
+	number = rejection_of(task);
+	if (rejection_known(number, false))
+		return false;
+	verdict = task_lookup(task);
+	if (!verdict)
+		reject(task, number, false);
+	if (!(u32)verdict)
 		return false;
 	return likely(!NEWBORNS) || !tag_records_here(newborn_tag(task));
 }

@@ -49,7 +49,7 @@ int any_tracepoint(void *record)
 
 	if (!control.tracepoints)
 		return 0;
-	cpu = cpu_current(task);
+	cpu = cpu_glance(task);
 	if (!cpu || !cpu->selected)
 		return 0;
 	source.tracepoint = bpf_map_lookup_elem(&tracepoints, &index);
