@@ -1,7 +1,7 @@
 """Requests of an HTTP API that answers with JSON on a Unix socket: no more of HTTP than Docker and Podman need.
 
-Each container that starts is asked for once, while CPUs may be busy with its start, and the SDK takes many times as
-long for that as the standard library. Who answers is not trusted: what comes is bounded, and no JSON is an error.
+Each container that starts is asked for once, while CPUs may be busy with its start; Docker's SDK takes many times as
+long for that. Who answers is not trusted: what comes is bounded, and what is no JSON is an error.
 """
 
 from __future__ import annotations
