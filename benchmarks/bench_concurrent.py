@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -104,18 +103,19 @@ def _count_named(trace: Path, prefix: str) -> int:
 
 @contextmanager
 def _docker() -> Iterator[_Command]:
-    """Run a Docker daemon that has nothing but an image of busybox, and is that of ``DOCKER_HOST``."""
+    """Run a Docker daemon that has nothing but an image of busybox."""
     # A short path: a Unix socket's name may have 107 characters, and containerd's is deep below.
     with tempfile.TemporaryDirectory(prefix="btb-", ignore_cleanup_errors=True) as text:
-        directory, before = Path(text), os.environ.get("DOCKER_HOST")
-        host = os.environ["DOCKER_HOST"] = f"unix://{directory}/docker.sock"
+        directory = Path(text)
+        host = f"unix://{directory}/docker.sock"
+        client = ("docker", f"--host={host}")
         places = [f"--data-root={directory}/data", f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"]
         plain = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
         with (directory / "log").open("wb") as log:
             daemon = subprocess.Popen(["dockerd", *places, f"--host={host}", *plain], stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + _START_SECONDS
-            while subprocess.run(["docker", "version"], capture_output=True).returncode:
+            while subprocess.run([*client, "version"], capture_output=True).returncode:
                 if daemon.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"dockerd did not start:\n{(directory / 'log').read_text()[-2000:]}")
                 time.sleep(0.1)
@@ -124,15 +124,11 @@ def _docker() -> Iterator[_Command]:
             shutil.copy2(shutil.which("busybox") or "/bin/busybox", root / "bin/busybox")
             (root / "bin" / _LIFE[0]).symlink_to("busybox")
             packed = subprocess.run(["tar", "-C", root, "-c", "."], check=True, capture_output=True).stdout
-            subprocess.run(["docker", "import", "-", _IMAGE], input=packed, check=True, capture_output=True)
-            yield lambda name: ("docker", "run", "--rm", "--network=none", f"--name={name}", _IMAGE, *_LIFE)
+            subprocess.run([*client, "import", "-", _IMAGE], input=packed, check=True, capture_output=True)
+            yield lambda name: (*client, "run", "--rm", "--network=none", f"--name={name}", _IMAGE, *_LIFE)
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait()
-            if before is None:
-                del os.environ["DOCKER_HOST"]
-            else:
-                os.environ["DOCKER_HOST"] = before
 
 
 def format_concurrent(results: dict[str, ConcurrentContainers]) -> str:

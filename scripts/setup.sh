@@ -21,7 +21,7 @@ needs() {
     build) echo "libbpf-dev libelf-dev zlib1g-dev c++:g++ pkg-config:pkg-config python3-venv python3-dev git:git" ;;
     demo) echo "busybox:busybox-static unshare:util-linux ip:iproute2" ;;
     test) echo "busybox:busybox-static unshare:util-linux ip:iproute2 babeltrace2:babeltrace2 python3-bt2 strace:strace systemtap-sdt-dev
-                dockerd:docker.io podman:podman runc:runc crun:crun lxc-start:lxc newuidmap:uidmap bwrap:bubblewrap
+                dockerd:docker.io podman:podman runc:runc crun:crun lxc-start:lxc newuidmap:uidmap rootlesskit:rootlesskit bwrap:bubblewrap
                 systemd-nspawn:systemd-container redis-server:redis-server lttng:lttng-tools liblttng-ust-dev musl-gcc:musl-tools perf:$(perf_package)
                 $(needs kernels)" ;;
     kernels) echo "qemu-system-x86_64:qemu-system-x86 busybox:busybox-static unshare:util-linux babeltrace2:babeltrace2

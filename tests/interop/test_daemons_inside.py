@@ -1,7 +1,8 @@
-"""Docker and Podman that run in a container of Docker, and what they start there."""
+"""Docker, Podman and containerd that run in a container of Docker, and what they start there."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from boxtrace.containers.discovery import find, survey
 from boxtrace.containers.events import METADATA
 from boxtrace.containers.listing import list_containers, list_pids
+from boxtrace.containers.members import members
 from boxtrace.errors import BoxtraceError
 from boxtrace.trace import open_trace
 from boxtrace.trace.containers import TraceContainers
+from support.containerd import ContainerdDaemon
 from support.dockerd import BUSYBOX_IMAGE, Dockerd
 from support.recorder import Recorder, check_valid, until
 from support.require import missing, require_program
@@ -35,6 +38,11 @@ _DOCKERD = """
 exec dockerd --data-root=/data/docker --exec-root=/run/d --pidfile=/run/d.pid --host=unix:///run/d.sock \
     --bridge=none --iptables=false --ip6tables=false --storage-driver=vfs >/data/log 2>&1
 """
+_CONTAINERD = """
+printf 'version = 2\\nroot = "/data/c"\\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\\n' >/data/containerd.toml
+exec containerd --config /data/containerd.toml >/data/log 2>&1
+"""
+"""At its usual places: where the host has one, it is another one."""
 _PODMAN = ("podman", "--root=/data/p", "--runroot=/run/p", "--tmpdir=/run/pt", "--storage-driver=vfs",
            "--cgroup-manager=cgroupfs", "--runtime=runc", "--events-backend=file")  # fmt: skip
 
@@ -104,7 +112,7 @@ def check(runtime: str, start: Call, execute: Call, early: Callable[[], int], tr
     start("early", "sleep", "1000")
     with Recorder(trace, "-e", "sched_process_*", "--flush", "200ms") as recorder:
         start("web", "sleep", "1000")
-        start("brief", "sh", "-c", "until [ -e /tmp/over ]; do usleep 10000; done; exit 3")
+        start("brief", "sh", "-c", "until [ -e /tmp/over ]; do usleep 10000; done; usleep 300000; exit 3")
         until(lambda: told(trace, "brief") and told(trace, "web"))
         init = find("brief").init_pid
         execute("brief", "touch", "/tmp/over")
@@ -143,6 +151,23 @@ def test_docker_inside_docker(dockerd: Dockerd, docker_inside: Call, tmp_path: P
     outer, image = find("outer"), find("early").image
     assert image == BUSYBOX_IMAGE
     assert find("web").pid_ns_ancestors == outer.pid_ns_ancestors  # the host's, not the one inside
+    with Recorder(tmp_path / "shared", "-e", "sched_process_*", "--flush", "200ms") as recorder:
+        docker_inside(
+            "run", "-d", "--network=none", "--pid=container:early", "--name=beside", BUSYBOX_IMAGE, "sleep", "99"
+        )
+        until(lambda: told(tmp_path / "shared", "beside"))
+        recorded = recorder.stop()
+    check_valid(recorded)
+    found = survey()
+    early, beside = find("early"), find("beside")
+    assert beside.pid_ns == early.pid_ns and beside.init_pid != early.init_pid
+    assert [row.parent for row in list_containers(found) if row.container == beside] == [outer]
+    assert [process.pid for process in members(beside, found.containers, found.snapshot)] == [beside.init_pid]
+    assert [process.pid for process in members(early, found.containers, found.snapshot)] == [early.init_pid]
+    rows = {row.container.name: row for row in TraceContainers(open_trace(tmp_path / "shared")).rows()}
+    assert rows["beside"].container.init_pid == beside.init_pid
+    assert [rows[name].parent for name in ("early", "beside")] == [rows["outer"].container] * 2
+    assert rows["beside"].begin is not None and rows["beside"].command == "sleep"
 
 
 def test_podman_inside_docker(around: Call, tmp_path: Path) -> None:
@@ -160,3 +185,38 @@ def test_podman_inside_docker(around: Call, tmp_path: Path) -> None:
 
     check("podman", start, execute, early, tmp_path / "trace")
     around(*_PODMAN, "rm", "--all", "--force", "--time=0")
+
+
+def test_containerd_inside_docker(containerd: ContainerdDaemon, dockerd: Dockerd, around: Call, tmp_path: Path) -> None:
+    containerd.start("web", "/bin/sleep", "1000")  # of the same name, on the host
+    dockerd.docker("exec", "--detach", "outer", "sh", "-c", _CONTAINERD)
+
+    def ctr(*arguments: str) -> str:
+        return around("ctr", "--namespace=k8s.io", *arguments)
+
+    def answers() -> bool:
+        try:
+            return bool(ctr("version"))
+        except RuntimeError:
+            return False
+
+    def start(name: str, *command: str) -> str:
+        command_line = f"ctr -n k8s.io run -d --env=PATH=/bin --rootfs /rootfs {name} {shlex.join(command)}"
+        return around("sh", "-c", f"{command_line} >/tmp/{name} 2>&1 || {{ cat /tmp/{name} >&2; exit 1; }}")
+
+    def execute(name: str, *command: str) -> str:
+        return ctr("task", "exec", "--exec-id=x", name, *command)
+
+    def early() -> int:
+        rows = [line.split() for line in ctr("task", "ls").splitlines()]
+        return next(int(row[1]) for row in rows if row[0] == "early")
+
+    wait_for("the daemon inside", answers)
+    check("containerd", start, execute, early, tmp_path / "trace")
+    found = [item for item in survey().containers if item.name == "web"]
+    assert sorted(bool(item.pid_ns_ancestors and find("outer").pid_ns in item.pid_ns_ancestors) for item in found) == [
+        False,
+        True,
+    ]
+    for name in ("early", "web", "brief"):
+        around("sh", "-c", f"ctr -n k8s.io task kill -s 9 {name}; ctr -n k8s.io task rm -f {name}; true")

@@ -128,3 +128,16 @@ def test_daemon_that_does_not_answer_is_a_failure_not_a_hang(tmp_path: Path) -> 
         with pytest.raises(RuntimeFailedError, match="does not answer"):
             Docker(f"unix://{tmp_path}/s").containers(ProcessTable())
         assert time.monotonic() - started < 10
+
+
+def test_daemon_that_does_not_answer_hides_no_others_containers(
+    dockerd: Dockerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dockerd.run("answers", "sleep", "100")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+        found = survey()
+    assert "answers" in {item.name for item in found.containers}
+    assert [str(tmp_path) in str(failure) for failure in found.failed] == [True]

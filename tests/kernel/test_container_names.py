@@ -59,16 +59,14 @@ def trace(
     """A recording in which short containers follow one another, with what Docker told of one that was there before."""
     events = [f"--event={event}" for event in ASKED_FOR[request.param]]
     output = tmp_path_factory.mktemp("names") / "trace"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", docker_daemon.address)
-        docker_daemon.run("before", "sh", "-c", "while sleep 0.2; do :; done")
-        told = json.loads(docker_daemon.docker("inspect", "before"))[0]
-        with Recording(output, *events):
-            since = str(time.time())
-            for program in PROGRAMS:
-                docker_daemon.run(f"short-{program}", program)
-                docker_daemon.docker("wait", f"short-{program}")
-            until(lambda: _deaths(docker_daemon, since) == len(PROGRAMS), seconds=60)
+    docker_daemon.run("before", "sh", "-c", "while sleep 0.2; do :; done")
+    told = json.loads(docker_daemon.docker("inspect", "before"))[0]
+    with Recording(output, *events):
+        since = str(time.time())
+        for program in PROGRAMS:
+            docker_daemon.run(f"short-{program}", program)
+            docker_daemon.docker("wait", f"short-{program}")
+        until(lambda: _deaths(docker_daemon, since) == len(PROGRAMS), seconds=60)
     docker_daemon.remove_containers()
     return output, told
 

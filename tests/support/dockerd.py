@@ -114,9 +114,8 @@ def docker_daemon() -> Iterator[Dockerd]:
 
 
 @pytest.fixture
-def dockerd(docker_daemon: Dockerd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dockerd]:
-    """The daemon with no container in it, and ``DOCKER_HOST`` pointing to it; containers are removed afterwards."""
-    monkeypatch.setenv("DOCKER_HOST", docker_daemon.address)
+def dockerd(docker_daemon: Dockerd) -> Iterator[Dockerd]:
+    """The daemon with no container in it; containers are removed afterwards. Nobody tells boxtrace where it listens."""
     yield docker_daemon
     docker_daemon.remove_containers()
 

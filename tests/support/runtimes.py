@@ -146,24 +146,74 @@ def podman(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Sta
 
 
 @contextmanager
-def rootless_podman(directory: Path, name: str, command: tuple[str, ...], *options: str) -> Iterator[Started]:
-    for program, package in (("podman", "podman"), ("newuidmap", "uidmap"), ("setpriv", "util-linux")):
+def _another_user(directory: Path) -> Iterator[tuple[str, ...]]:
+    """Make a user, to whom a directory is given; the command that runs another one as that user."""
+    for program, package in (("newuidmap", "uidmap"), ("setpriv", "util-linux")):
         require_program(program, package)
     user = "boxtrace-test"
     if user in {entry.pw_name for entry in pwd.getpwall()}:
         missing(f"user {user} exists already")
     run("useradd", "--no-create-home", user)
     try:
-        make_rootfs(directory / "rootfs")
-        call = _podman(directory, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
         run("chown", "-R", user, directory)
+        yield "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"
+    finally:
+        _kill_all(pwd.getpwnam(user).pw_uid)
+        run("userdel", "--force", user)
+
+
+@contextmanager
+def rootless_podman(directory: Path, name: str, command: tuple[str, ...], *options: str) -> Iterator[Started]:
+    require_program("podman", "podman")
+    make_rootfs(directory / "rootfs")
+    with _another_user(directory) as prefix:
+        call = _podman(directory, *prefix)
         try:
             yield _start_podman(call, name, *options, "--rootfs", str(directory / "rootfs"), *command)
         finally:
             remove(call, "rm", "--all", "--force", "--time=0")
-    finally:
-        _kill_all(pwd.getpwnam(user).pw_uid)
-        run("userdel", "--force", user)
+
+
+# As dockerd-rootless.sh, which wants a network of its own from slirp4netns.
+_ROOTLESS_DOCKERD = """
+rm -f /run/docker /run/containerd /run/xtables.lock
+exec dockerd --rootless --bridge=none --iptables=false --ip6tables=false --storage-driver=vfs \
+    --exec-opt native.cgroupdriver=cgroupfs
+"""
+
+
+@contextmanager
+def rootless_docker(directory: Path, name: str, command: tuple[str, ...]) -> Iterator[Started]:
+    for program, package in (("dockerd", "docker.io"), ("rootlesskit", "rootlesskit")):
+        require_program(program, package)
+    archive = directory / "image.tar"
+    run("tar", "-C", make_rootfs(directory / "rootfs"), "-cf", archive, ".")
+    environment = {**os.environ, "HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}
+    kit = ("rootlesskit", "--net=host", "--copy-up=/etc", "--copy-up=/run", "sh", "-c", _ROOTLESS_DOCKERD)
+    with _another_user(directory) as prefix, (directory / "log").open("wb") as log:
+        process = subprocess.Popen([*prefix, *kit], env=environment, cwd=directory, stdout=log, stderr=log)
+        try:
+
+            def docker(*arguments: str | Path) -> str:
+                return run("docker", f"--host=unix://{directory}/docker.sock", *arguments)
+
+            def answers() -> bool:
+                assert process.poll() is None, (directory / "log").read_text()
+                try:
+                    return bool(docker("version"))
+                except RuntimeError:
+                    return False
+
+            wait_for("Docker's API", answers)
+            docker("import", archive, "busybox:test")
+            identifier = docker("run", "--detach", "--network=none", f"--name={name}", "busybox:test", *command)
+            yield Started(
+                "docker", identifier, name, int(docker("inspect", "--format={{.State.Pid}}", name)), "busybox:test"
+            )
+            remove(docker, "rm", "--force", name)
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def write_bundle(directory: Path, name: str, command: tuple[str, ...], *shared: str) -> None:
@@ -261,7 +311,9 @@ def _payload(monitor: int, program: str) -> int | None:
     return pid if Path(f"/proc/{pid}/comm").read_text().strip() == Path(program).name else None
 
 
-RUNTIMES = {starter.__name__: starter for starter in (podman, rootless_podman, runc, crun, lxc, nspawn)}
+RUNTIMES = {
+    starter.__name__: starter for starter in (podman, rootless_podman, rootless_docker, runc, crun, lxc, nspawn)
+}
 
 
 @pytest.fixture

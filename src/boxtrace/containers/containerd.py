@@ -12,14 +12,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from boxtrace.containers._containerd_api import DOCKERS, list_by_containerd
 from boxtrace.containers.oci import bundle_notes, directories, mapping, read_number, read_plain
-from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
+from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, answer, ask_all, sockets
 from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.text import is_safe_id, shorten_id
 from boxtrace.units import Pid
@@ -93,11 +93,10 @@ class Containerd:
     @staticmethod
     def daemons(processes: ProcessTable) -> dict[str, str]:
         """Return the sockets of the daemons, as ``unix://PATH``, with the state directory of each."""
-        found: dict[Path, tuple[Path, str]] = {}
+        states: dict[Path, str] = {}
         for place in (*_configured(processes), *_USUAL):
-            if place.socket.is_socket():
-                found.setdefault(place.socket.resolve(), (place.socket, place.state))
-        return {f"unix://{socket}": state for socket, state in found.values()}
+            states.setdefault(place.socket, place.state)
+        return {f"unix://{socket}": states[socket] for socket in sockets(states)}
 
     @staticmethod
     def is_dockers(bundle: Path) -> bool:
@@ -106,22 +105,14 @@ class Containerd:
 
     def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
-        found: dict[tuple[str, int | None], RuntimeContainer] = {}
-        failure: RuntimeFailedError | None = None
-        for address in self.daemons(processes):
-            with suppress(RuntimeAbsentError):
-                try:
-                    told = list_by_containerd(address, describe_bundle)
-                except RuntimeFailedError as error:
-                    failure = error
-                    continue
-                found |= {(container.id, container.init_pid): container for container in told}
+        told, failure = ask_all(self.daemons(processes), partial(list_by_containerd, describe=describe_bundle))
+        found = {(container.id, container.init_pid): container for container in told}
         self._known = self._places(processes)
         for container in self.kept(processes):
             found.setdefault((container.id, container.init_pid), container)
-        if not found:
-            raise failure or RuntimeAbsentError("containerd: no task runs")
-        return list(found.values())
+        if not found and failure is None:
+            raise RuntimeAbsentError("containerd: no task runs")
+        return answer(found.values(), failure)
 
     def kept(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return what the bundles tell, of the daemons that were there when it was asked last."""
@@ -139,6 +130,8 @@ class Containerd:
 def _configured(processes: ProcessTable) -> Iterator[_Place]:
     """Yield the places of the daemons that run, by their command lines and configurations."""
     for daemon in processes.named("containerd"):
+        if processes.is_inside(daemon.pid):
+            continue  # its pids are not ours
         words = [word for argument in processes.arguments(daemon.pid) for word in argument.split("=", 1)]
         options = dict(pairwise(words))
         file = next((options[option] for option in ("--config", "-c") if option in options), _CONFIGURATION)
@@ -154,7 +147,7 @@ def _configured(processes: ProcessTable) -> Iterator[_Place]:
         absolute = isinstance(socket, str) and socket.startswith("/")
         yield _Place(
             str(state) if proper else _USUAL[0].state,
-            processes.path(daemon.pid, str(socket)) if absolute else _USUAL[0].socket,
+            processes.seen(daemon.pid, str(socket) if absolute else str(_USUAL[0].socket)),
         )
 
 

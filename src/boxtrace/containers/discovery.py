@@ -79,15 +79,18 @@ def survey(*, stopped: bool = False, runtimes: Sequence[Runtime] | None = None, 
     known: set[str | int] = set()
     for runtime in RUNTIMES if runtimes is None else runtimes:
         try:
-            for container in runtime.containers(processes):
-                numbers = {container.id, container.init_pid or container.id}
-                if not numbers & known:
-                    known |= numbers
-                    described.append((runtime.name, container))
+            told: Sequence[RuntimeContainer] = runtime.containers(processes)
         except RuntimeAbsentError as error:
             absent.append(error)
+            continue
         except RuntimeFailedError as error:
             failed.append(error)
+            told = error.told
+        for container in told:
+            numbers = {container.id, container.init_pid or container.id}
+            if not numbers & known:
+                known |= numbers
+                described.append((runtime.name, container))
     # After the runtimes, so that a container which they told of is among the processes unless it ended since.
     snapshot = Snapshot(proc)
     hierarchies = Hierarchies(proc)

@@ -205,7 +205,7 @@ class EngineEvents:
 def _connect(runtime: str, address: str) -> HttpApi:
     path = Path(address.removeprefix("unix://"))
     if not path.exists():
-        raise RuntimeAbsentError(f"{runtime}: no daemon at {path}", hint="set DOCKER_HOST if its socket is elsewhere")
+        raise RuntimeAbsentError(f"{runtime}: no daemon at {path}")
     return HttpApi(str(path), seconds=_TIMEOUT_SECONDS)
 
 

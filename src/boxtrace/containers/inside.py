@@ -1,7 +1,7 @@
-"""Docker and containerd inside containers: by the shim that they leave beside each container.
+"""Docker and containerd that run apart, in containers or in a user's own mounts: by the shim beside each container.
 
-Where their daemon listens and keeps its state is known inside alone, and so are the pids that it tells. The working
-directory of a shim is the bundle of the container that it was started for, next to those of all others, and what
+Where their daemon listens and keeps its state is known there alone, and in a container so are the pids that it tells.
+A shim's working directory is the bundle of the container that it was started for, next to those of all others, and what
 Docker writes down of a container lies beside the files that its bundle mounts.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +16,10 @@ from boxtrace.containers._containerd_api import DOCKERS
 from boxtrace.containers.containerd import SHIM, describe_bundle
 from boxtrace.containers.engine import describe
 from boxtrace.containers.oci import bundle_notes, mapping, read_json, read_number
-from boxtrace.containers.proc import host_pid_ns
 from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.containers.text import is_safe_id
-from boxtrace.units import NamespaceInum, Pid
+from boxtrace.units import Pid
 
 __all__ = ["Inside"]
 
@@ -30,7 +28,7 @@ _GROUPED = "io.kubernetes.cri."
 
 
 class Inside:
-    """The containers of a runtime that itself runs in a container.
+    """The containers of a runtime that itself runs in a container, or in a user's own mounts (RootlessKit).
 
     :param name: ``docker`` or ``containerd``.
     """
@@ -38,26 +36,17 @@ class Inside:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    @cached_property
-    def _host(self) -> NamespaceInum:
-        return host_pid_ns()
-
     def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
         shims = [task for task in processes.tasks.values() if self.keeps(processes, task)]
         found = [container for shim in shims for container in self._served(processes, shim)]
         if not found:
-            raise RuntimeAbsentError(f"{self.name}: no container inside another one")
+            raise RuntimeAbsentError(f"{self.name}: no container beside a shim that lives apart")
         return found
 
     def keeps(self, processes: ProcessTable, task: Task) -> bool:
         """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""
-        if not task.name.startswith(SHIM):
-            return False
-        try:
-            return (processes.proc / str(task.pid) / "ns/pid").stat().st_ino != self._host
-        except OSError:
-            return False
+        return task.name.startswith(SHIM) and processes.is_apart(task.pid)
 
     def born(self, processes: ProcessTable, monitor: Task, init: Pid) -> RuntimeContainer | None:
         """Return a container that was just born, see :class:`~boxtrace.containers.runtime.Beside`."""

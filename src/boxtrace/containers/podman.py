@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from boxtrace.containers.conmon import born_beside, is_conmon, monitored
 from boxtrace.containers.engine import inspect_by_api, list_by_api
 from boxtrace.containers.oci import directories
-from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError
+from boxtrace.containers.runtime import RuntimeAbsentError, RuntimeContainer, RuntimeFailedError, answer, ask_all
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.units import Pid
 
@@ -35,21 +36,14 @@ class Podman:
 
     def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return them, see :class:`~boxtrace.containers.runtime.Runtime`."""
-        found: dict[str, RuntimeContainer] = {}
-        failure: RuntimeFailedError | None = None
-        for address in self.addresses():
-            try:
-                found |= {container.id: container for container in list_by_api(self.name, address)}
-            except RuntimeAbsentError:
-                continue
-            except RuntimeFailedError as error:
-                failure = error
+        told, failure = ask_all(self.addresses(), partial(list_by_api, self.name))
+        found = {container.id: container for container in told}
         for item in monitored(processes):
             if item.manager == "libpod":
                 found.setdefault(item.container.id, item.container)
-        if not found:
-            raise failure or RuntimeAbsentError("podman: no container runs")
-        return list(found.values())
+        if not found and failure is None:
+            raise RuntimeAbsentError("podman: no container runs")
+        return answer(found.values(), failure)
 
     def keeps(self, processes: ProcessTable, task: Task) -> bool:
         """Tell whether it may keep this process, see :class:`~boxtrace.containers.runtime.Beside`."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISSOCK
 from typing import Protocol
 
 from boxtrace.containers.table import ProcessTable, Task
 from boxtrace.errors import BoxtraceError
 from boxtrace.units import Nanoseconds, Pid
 
-__all__ = ["Beside", "Runtime", "RuntimeAbsentError", "RuntimeContainer", "RuntimeFailedError"]
+__all__ = [
+    "Beside",
+    "Runtime",
+    "RuntimeAbsentError",
+    "RuntimeContainer",
+    "RuntimeFailedError",
+    "answer",
+    "ask_all",
+    "sockets",
+]
 
 
 class RuntimeAbsentError(BoxtraceError, LookupError):
@@ -18,7 +29,12 @@ class RuntimeAbsentError(BoxtraceError, LookupError):
 
 
 class RuntimeFailedError(BoxtraceError, OSError):
-    """The runtime is here but does not answer: no permission, too slow, or an answer that makes no sense."""
+    """The runtime is here but does not answer: no permission, too slow, or an answer that makes no sense.
+
+    :ivar told: what is known of its containers all the same, by others of its daemons or without them.
+    """
+
+    told: tuple[RuntimeContainer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +84,46 @@ class Runtime(Protocol):
 
         :param processes: those of the host, for runtimes that are found by them.
         :raises RuntimeAbsentError: there is no such runtime here.
-        :raises RuntimeFailedError: it does not answer as it should.
+        :raises RuntimeFailedError: it does not answer as it should; ``told`` has what is known all the same.
         """
+
+
+def sockets(places: Iterable[Path]) -> list[Path]:
+    """Return those of *places* that are sockets, each socket once, by the first path that leads to it."""
+    found: dict[tuple[int, int], Path] = {}
+    for place in places:
+        try:
+            status = place.stat()
+        except OSError:
+            continue
+        if S_ISSOCK(status.st_mode):
+            found.setdefault((status.st_dev, status.st_ino), place)
+    return list(found.values())
+
+
+def ask_all(
+    addresses: Iterable[str], ask: Callable[[str], list[RuntimeContainer]]
+) -> tuple[list[RuntimeContainer], RuntimeFailedError | None]:
+    """Ask every daemon of a runtime.
+
+    :returns: what those tell that answer, and the error of the last one that does not.
+    """
+    found: list[RuntimeContainer] = []
+    failure: RuntimeFailedError | None = None
+    for address in addresses:
+        try:
+            found += ask(address)
+        except RuntimeAbsentError:
+            continue
+        except RuntimeFailedError as error:
+            failure = error
+    return found, failure
+
+
+def answer(found: Iterable[RuntimeContainer], failure: RuntimeFailedError | None) -> list[RuntimeContainer]:
+    """Return what was found, or raise what failed, with what was found."""
+    told = list(found)
+    if failure is None:
+        return told
+    failure.told = tuple(told)
+    raise failure

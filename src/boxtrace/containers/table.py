@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from boxtrace.containers.proc import parse_stat, read_text, read_texts
-from boxtrace.units import Nanoseconds, Pid
+from boxtrace.containers.proc import host_pid_ns, parse_stat, read_text, read_texts
+from boxtrace.units import NamespaceInum, Nanoseconds, Pid
 
 __all__ = ["ProcessTable", "Task"]
 
@@ -74,6 +74,25 @@ class ProcessTable:
             return ()
         return next((tuple(map(int, line.split()[1:])) for line in lines if line.startswith("NStgid:")), ())
 
+    @cached_property
+    def _host(self) -> tuple[NamespaceInum, int]:
+        return host_pid_ns(self.proc), self._number("self", "mnt")
+
+    def _number(self, pid: Pid | str, kind: str) -> int:
+        try:
+            return (self.proc / str(pid) / "ns" / kind).stat().st_ino
+        except OSError:
+            return 0
+
+    def is_inside(self, pid: Pid) -> bool:
+        """Tell whether a process sees other pids than the host's: whether it lives in a container."""
+        return self._number(pid, "pid") not in (0, self._host[0])
+
+    def is_apart(self, pid: Pid) -> bool:
+        """Tell whether a process lives in a container, or sees other mounts than we do, as a user's own daemons do."""
+        mounts = self._number(pid, "mnt")
+        return self.is_inside(pid) or (mounts != self._host[1] and 0 not in (mounts, self._host[1]))
+
     def numbered(self, pid: Pid) -> dict[str, Pid]:
         """Return the children of a process by the numbers that they have where it lives: inside a container, maybe."""
         level = max(len(self.numbers(pid)), 1)
@@ -92,9 +111,25 @@ class ProcessTable:
             return []
         return content.removesuffix("\0").split("\0") if content else []
 
+    def environment(self, pid: Pid) -> dict[str, str]:
+        """Return the environment with which a process was started; empty when it is gone or may not be looked at."""
+        try:
+            content = read_text(f"{self.proc}/{pid}/environ")
+        except OSError:
+            return {}
+        return dict(item.split("=", 1) for item in content.split("\0") if "=" in item)
+
     def path(self, pid: Pid, path: str) -> Path:
         """Return where a path that a process uses is found from here."""
         return self.proc / str(pid) / ("root" if path.startswith("/") else "cwd") / path.lstrip("/")
+
+    def seen(self, pid: Pid, path: str) -> Path:
+        """Return an absolute path that a process uses as it is where it leads to the same here, else :meth:`path`."""
+        there = self.path(pid, path)
+        try:
+            return Path(path) if there.samefile(path) else there
+        except OSError:
+            return there
 
 
 def _parse(pid: Pid, stat: str) -> Task | None:

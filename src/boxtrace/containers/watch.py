@@ -18,7 +18,7 @@ from boxtrace.containers.beside import Besides, Birth
 from boxtrace.containers.containerd import Containerd
 from boxtrace.containers.crio import Crio
 from boxtrace.containers.discovery import RUNTIMES, rank
-from boxtrace.containers.docker import Docker, socket_address
+from boxtrace.containers.docker import Docker
 from boxtrace.containers.events import ContainerEvent
 from boxtrace.containers.inside import Inside
 from boxtrace.containers.join import Joiner
@@ -69,10 +69,7 @@ def engine_addresses(processes: ProcessTable) -> dict[str, str]:
     """Return the sockets of daemons that tell of events, as ``unix://PATH``, with the name of the runtime of each."""
     found = dict.fromkeys(Podman.addresses(), Podman.name)
     found |= dict.fromkeys(Containerd.daemons(processes), Containerd.name)
-    try:
-        return {socket_address(): Docker.name} | found
-    except RuntimeAbsentError:
-        return found
+    return dict.fromkeys(Docker.addresses(processes), Docker.name) | found
 
 
 def watch_directories() -> StateDirectories | None:
@@ -399,9 +396,11 @@ class ContainerWatch:
         for runtime in runtimes:
             with self._surviving(f"containers of {runtime.name}"):
                 try:
-                    told = runtime.containers(processes)
-                except (RuntimeAbsentError, RuntimeFailedError):
+                    told: Sequence[RuntimeContainer] = runtime.containers(processes)
+                except RuntimeAbsentError:
                     continue
+                except RuntimeFailedError as error:  # of a daemon, whose listener tells of it
+                    told = error.told
                 for container in told:
                     seen.add((runtime.name, container.id))
                     self._take(runtime.name, container)

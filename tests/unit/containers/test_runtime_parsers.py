@@ -18,6 +18,7 @@ from boxtrace.containers.runtime import RuntimeAbsentError
 from boxtrace.containers.table import ProcessTable
 from boxtrace.containers.text import clean
 from boxtrace.units import Pid
+from support.fake_proc import fake_process
 
 ID = "ab" * 32
 
@@ -107,13 +108,6 @@ def test_containerd_of_kubernetes_names_pod_and_container() -> None:
     sandbox = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-name": "web-0"}
     assert describe_bundle(ID, sandbox, 7).name == "web-0-sandbox"
     assert describe_bundle("redis", {}, 7).name == "redis"
-
-
-def fake_process(proc: Path, pid: int, name: str, ppid: int, ticks: int, *arguments: str) -> None:
-    (proc / str(pid)).mkdir(parents=True)
-    fields = ["S", str(ppid), *("0" for _ in range(17)), str(ticks)]
-    (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(fields)} 0\n")
-    (proc / str(pid) / "cmdline").write_bytes(b"\0".join(text.encode() for text in arguments) + b"\0")
 
 
 def test_crio_container_by_its_bundle(tmp_path: Path) -> None:
