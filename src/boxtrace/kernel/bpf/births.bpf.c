@@ -79,8 +79,8 @@ int BPF_PROG(task_born, struct task_struct *parent, struct task_struct *child)
 	mark_newborn(child, BT_CAUSE_CLONE);
 	if (first)
 		notify(child, BT_BIRTH_PROCESS);
-	cpu = cpu_current(parent);
-	if (cpu && (cpu->selected || task_selected(child)))
+	cpu = cpu_of_either(parent, child);
+	if (cpu)
 		record_namespaces(cpu, child, BT_CAUSE_CLONE);
 	return 0;
 }
@@ -153,8 +153,8 @@ int BPF_PROG(task_executes, struct task_struct *task, s32 old_tid, struct linux_
 	if (!lives_apart(task))
 		return 0;
 	notify(task, BT_BIRTH_EXEC);
-	cpu = cpu_current(task);
-	if (cpu && cpu->selected)
+	cpu = cpu_glance(task);
+	if (cpu->selected)
 		record_execution(cpu, task, cause, binary->filename);
 	return 0;
 }
@@ -179,8 +179,8 @@ int task_ends(u64 *arguments)
 
 	if (untrusted(task)->signal->live.counter || !is_init(pid))
 		return 0;
-	cpu = cpu_current(task);
-	if (!cpu || !cpu->selected)
+	cpu = cpu_glance(task);
+	if (!cpu->selected)
 		return 0;
 	at = begin_rare(&event, cpu, BT_EV_NAMESPACE_EXIT, 4 + 4 + 4 + 4 + CGROUP_SIZE);
 	if (!at)
@@ -201,14 +201,14 @@ SEC("tp_btf/mark_victim")
 int oom_victim(u64 *arguments)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_glance(task);
 	struct task_struct *victim = (void *)arguments[0];
 	struct bt_event event;
 	u64 comm[2] = {};
 	s32 pid;
 	u8 *at;
 
-	if (!cpu || !cpu->selected)
+	if (!cpu->selected)
 		return 0;
 	if (config.oom_has_task) {
 		pid = BPF_CORE_READ(victim, tgid);

@@ -50,11 +50,14 @@ static __noinline int is_watched(struct cgroup *cgroup)
 /* The running task's ring if the event is wanted. `moved` may be NULL. */
 static __always_inline struct bt_cpu *admit(struct cgroup *cgroup, struct task_struct *moved)
 {
-	struct bt_cpu *cpu = cpu_current(bpf_get_current_task_btf());
+	struct task_struct *current = bpf_get_current_task_btf();
+	struct bt_cpu *cpu = cpu_glance(current);
 
-	if (!cpu || cpu->selected || (moved && task_selected(moved)))
+	if (cpu->selected)
 		return cpu;
-	return is_watched(cgroup) && (likely(!NEWBORNS) || !tag_records(cpu, 0)) ? cpu : NULL;
+	if (!(moved && task_selected(moved)) && (!is_watched(cgroup) || (unlikely(NEWBORNS) && tag_records(cpu, 0))))
+		return NULL;
+	return cpu_current(current);
 }
 
 /* Begin a record whose payload is hierarchy, level, id, path, and `more` bytes. */

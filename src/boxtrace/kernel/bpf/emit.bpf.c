@@ -20,7 +20,7 @@ int emit(void *context)
 	struct bt_emitted *emission = bpf_map_lookup_elem(&emitted, &key);
 	u8 *at;
 
-	if (!cpu || !emission)
+	if (!emission)
 		return 0;
 	size = emission->size;
 	if (size > BT_EMIT_MAX)

@@ -82,8 +82,10 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 		inherit_mark(parent, child);
 	if (child_pid != parent_pid && child_pid->level)
 		namespace_born(child_pid);
-	cpu = cpu_current(parent);
-	if (!config.event_id[BT_EV_SCHED_PROCESS_FORK] || !cpu || (!cpu->selected && !task_selected(child)))
+	if (!config.event_id[BT_EV_SCHED_PROCESS_FORK])
+		return 0;
+	cpu = cpu_of_either(parent, child);
+	if (!cpu)
 		return 0;
 	level = child_pid->level;
 	if (level > MAX_PID_NS_LEVEL)
@@ -153,8 +155,6 @@ int sched_process_exit(u64 *arguments)
 	struct task_struct *task = (struct task_struct *)arguments[0];
 	struct bt_cpu *cpu = cpu_glance(task);
 
-	if (!cpu)
-		return 0;
 	if (cpu->selected || control.trackers) {
 		/* Its namespaces go before it: remember the verdict for its last switch and its release. */
 		struct bt_mark *mark = bpf_task_storage_get(&marks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -181,9 +181,9 @@ SEC("tp_btf/sched_process_free")
 int BPF_PROG(sched_process_free, struct task_struct *freed)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = cpu_current(task);
+	struct bt_cpu *cpu = cpu_of_either(task, freed);
 
-	if (!cpu || (!cpu->selected && !task_selected(freed)))
+	if (!cpu)
 		return 0;
 	record_task(cpu, task, freed, config.event_id[BT_EV_SCHED_PROCESS_FREE], -1);
 	return 0;

@@ -54,7 +54,7 @@ static __always_inline int record_function(void *ctx, bool is_exit)
 	struct bt_probe *probe = probe_find(bpf_get_attach_cookie(ctx));
 	u64 values[BT_PROBE_VALUES] = {};
 
-	if (!cpu || !cpu->selected || !probe)
+	if (!cpu->selected || !probe)
 		return 0;
 	if (is_exit) {
 		bpf_get_func_ret(ctx, &values[0]);
@@ -82,7 +82,7 @@ int user_probe(struct pt_regs *ctx)
 	struct bt_probe *probe = probe_find(bpf_get_attach_cookie(ctx));
 	u64 values[BT_PROBE_VALUES] = {};
 
-	if (cpu && cpu->selected && probe && probe_wants(probe, task))
+	if (cpu->selected && probe && probe_wants(probe, task))
 		probe_record(probe, cpu, task, PT_REGS_IP(ctx), values);
 	return 0;
 }
@@ -95,7 +95,7 @@ int user_marker(struct pt_regs *ctx)
 	struct bt_probe *probe = probe_find(bpf_usdt_cookie(ctx));
 	u64 values[BT_PROBE_VALUES] = {};
 
-	if (!cpu || !cpu->selected || !probe || !probe_wants(probe, task))
+	if (!cpu->selected || !probe || !probe_wants(probe, task))
 		return 0;
 	for (int i = 0; i < BT_PROBE_VALUES; i++) {
 		long value = 0;

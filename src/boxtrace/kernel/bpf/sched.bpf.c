@@ -31,16 +31,6 @@ static __always_inline s64 reported_state(bool preempt, u32 state, u32 exit_stat
 	return 0;
 }
 
-/* The running task's ring, if it or one of the tasks that the event is about is selected. */
-static __always_inline struct bt_cpu *admit(struct task_struct *current, struct task_struct *subject)
-{
-	struct bt_cpu *cpu = cpu_glance(current);
-
-	if (cpu->selected)
-		return cpu;
-	return subject != current && task_selected(subject) ? cpu_current(current) : NULL;
-}
-
 static __always_inline u32 task_prio(struct task_struct *task) { return task->prio - MAX_RT_PRIO; }
 
 static __always_inline void put_switch(u8 *at, bool preempt, struct task_struct *prev, struct task_struct *next,
@@ -58,7 +48,7 @@ static __always_inline void put_switch(u8 *at, bool preempt, struct task_struct 
 static __always_inline void record_switch(bool preempt, struct task_struct *prev, struct task_struct *next,
 					  u32 prev_state)
 {
-	struct bt_cpu *cpu = admit(prev, next);
+	struct bt_cpu *cpu = cpu_of_either(prev, next);
 	u32 id = config.event_id[BT_EV_SCHED_SWITCH];
 	struct bt_event event;
 	u8 *at;
@@ -107,7 +97,7 @@ static __always_inline u8 *put_placed(u8 *at, struct task_struct *task)
 static __always_inline int record_placed(struct task_struct *placed, u32 id, const int *destination)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct bt_cpu *cpu = admit(task, placed);
+	struct bt_cpu *cpu = cpu_of_either(task, placed);
 	struct bt_event event;
 	u8 *at;
 
@@ -167,7 +157,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task, s32 old_tid, struct l
 	u32 key = 0;
 	u8 *at;
 
-	if (!cpu || !cpu->selected)
+	if (!cpu->selected)
 		return 0;
 	room = bpf_map_lookup_elem(&scratch, &key);
 	if (!room)

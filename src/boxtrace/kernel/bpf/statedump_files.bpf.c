@@ -119,7 +119,7 @@ int statedump_file(struct bpf_iter__task_file *context)
 	room = bpf_map_lookup_elem(&dump_room, &key);
 	cpu = cpu_current(current);
 	files = untrusted(task)->files;
-	if (!room || !cpu || !files || !room_selects(room, task) || table_dumped(files, task))
+	if (!room || !files || !room_selects(room, task) || table_dumped(files, task))
 		return 0;
 	room_name(room, file);
 	at = event_begin_any(&event, cpu, id, 8 + 4 + 4 + 4 + room->length);
@@ -151,7 +151,7 @@ int statedump_map(struct bpf_iter__task_vma *context)
 		return 0;
 	room = bpf_map_lookup_elem(&dump_room, &key);
 	cpu = cpu_current(current);
-	if (!room || !cpu || !room_selects(room, task))
+	if (!room || !room_selects(room, task))
 		return 0;
 	file = vma->vm_file;
 	room_name(room, file);

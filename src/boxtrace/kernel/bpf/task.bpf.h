@@ -230,3 +230,13 @@ static __always_inline bool task_selected(struct task_struct *task)
 		return false;
 	return likely(!NEWBORNS) || !tag_records_here(newborn_tag(task));
 }
+
+/* The running task's ring, if it or the other task that an event is about is selected. */
+static __always_inline struct bt_cpu *cpu_of_either(struct task_struct *current, struct task_struct *subject)
+{
+	struct bt_cpu *cpu = cpu_glance(current);
+
+	if (cpu->selected)
+		return cpu;
+	return subject != current && task_selected(subject) ? cpu_current(current) : NULL;
+}
