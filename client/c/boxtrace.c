@@ -559,11 +559,11 @@ static int find_host(void) {
     return fd >= 0 || chosen ? fd : connect_to("/dev/boxtrace-user.sock");
 }
 
-/* Wait for the host, and for who kicks. */
-static void wait_for_news(int milliseconds) {
+/* Wait for the host, and for who kicks. Not for ever: a program that closes both wakes nobody who waits for them. */
+static void wait_for_news(void) {
     struct pollfd polled[2] = {{kick_fd, POLLIN, 0}, {host_fd, POLLIN, 0}};
     uint64_t count;
-    poll(polled, 2, milliseconds);
+    poll(polled, 2, RETRY_MS);
     if (read(kick_fd, &count, sizeof(count)) < 0 && errno == EBADF) /* the program has closed it */
         kick_fd = move_up(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
@@ -572,13 +572,14 @@ static void wait_for_news(int milliseconds) {
 static void converse(void) {
     struct message hello = {HELLO, 0, MAGIC, VERSION | VERSION << 16, 0, {0}};
     memcpy(&hello.third, "boxtrace-c " BOXTRACE_VERSION, sizeof("boxtrace-c " BOXTRACE_VERSION));
-    bool goes_on = tell(&hello, HELLO_SIZE), told = true;
+    bool goes_on = tell(&hello, HELLO_SIZE);
     while (goes_on) {
-        wait_for_news(told ? -1 : RETRY_MS);
+        wait_for_news();
         pthread_mutex_lock(&lock);
         goes_on = take_all();
         if (goes_on && connection) {
-            told = ask_rings() && ask_types(); /* in this order: an enabled one needs a ring */
+            if (ask_rings()) /* first: an enabled type needs a ring */
+                ask_types();
             bool all = !rings_asked;
             for (const struct boxtrace_event *event = events; event && all; event = event->next)
                 all = event->state == ANSWERED;
@@ -625,7 +626,7 @@ static void *serve(void *unused) {
                 unmap(slot);
         store(&settled, true);
         pthread_mutex_unlock(&lock);
-        wait_for_news(RETRY_MS);
+        wait_for_news();
     }
     return unused;
 }

@@ -305,15 +305,18 @@ class _Connector:
             self._no_more_rings = False
             self._host = None
             self._settled.set()
-            self._wait(-1, _RETRY_SECONDS)
+            self._wait(-1)
 
-    def _wait(self, descriptor: int, seconds: float | None) -> bool:
-        """Wait for somebody to kick, or for a descriptor; tell whether that has something."""
+    def _wait(self, descriptor: int) -> bool:
+        """Wait for somebody to kick, or for a descriptor; tell whether that has something.
+
+        Not for ever: a program that closes both wakes nobody who waits for them.
+        """
         poll = select.poll()
         for each in (descriptor, self._kick_read):
             if each >= 0:
                 poll.register(each, select.POLLIN)
-        found = dict(poll.poll(None if seconds is None else seconds * 1000))
+        found = dict(poll.poll(_RETRY_SECONDS * 1000))
         if found.get(self._kick_read, 0) & select.POLLNVAL:  # the program has closed it
             self._kick_read, self._kick_write = _pipe()
         elif self._kick_read in found:
@@ -325,7 +328,7 @@ class _Connector:
         hello = struct.pack("=IIIHH32s", _HELLO, 0, _MAGIC, _VERSION, _VERSION, b"boxtrace-client 1.0.0 (pure)")
         host.send(hello)
         while True:
-            if self._wait(host.fileno(), None):
+            if self._wait(host.fileno()):
                 data, descriptors, _, _ = socket.recv_fds(host, 16384, 8)
                 try:
                     if not data or not self._take(host, data, descriptors):
