@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +128,11 @@ class Containerd:
 
 def _configured(processes: ProcessTable) -> Iterator[_Place]:
     """Yield the places of the daemons that run, by their command lines and configurations."""
-    for daemon in processes.named("containerd"):
-        if processes.is_inside(daemon.pid):
-            continue  # its pids are not ours
-        words = [word for argument in processes.arguments(daemon.pid) for word in argument.split("=", 1)]
-        options = dict(pairwise(words))
+    for pid, pairs in processes.daemons("containerd"):
+        options = dict(pairs)
         file = next((options[option] for option in ("--config", "-c") if option in options), _CONFIGURATION)
         try:
-            configuration = _parsed(read_plain(processes.path(daemon.pid, file)) or b"")
+            configuration = _parsed(read_plain(processes.path(pid, file)) or b"")
         except (ValueError, RecursionError):
             configuration = {}
         state = options.get("--state", configuration.get("state"))
@@ -147,7 +143,7 @@ def _configured(processes: ProcessTable) -> Iterator[_Place]:
         absolute = isinstance(socket, str) and socket.startswith("/")
         yield _Place(
             str(state) if proper else _USUAL[0].state,
-            processes.seen(daemon.pid, str(socket) if absolute else str(_USUAL[0].socket)),
+            processes.seen(pid, str(socket) if absolute else str(_USUAL[0].socket)),
         )
 
 

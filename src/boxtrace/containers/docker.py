@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 from boxtrace.containers.engine import list_by_api
@@ -59,17 +58,13 @@ class Docker:
 
 def _listening(processes: ProcessTable) -> Iterator[Path]:
     """Yield the sockets of the daemons that run, by their command lines and configurations."""
-    for daemon in processes.named("dockerd"):
-        if processes.is_inside(daemon.pid):
-            continue  # its pids are not ours
-        words = [word for argument in processes.arguments(daemon.pid) for word in argument.split("=", 1)]
-        options = list(pairwise(words))
+    for pid, options in processes.daemons("dockerd"):
         file = dict(options).get("--config-file", _CONFIGURATION)
-        told = mapping(read_json(processes.path(daemon.pid, file))).get("hosts")
+        told = mapping(read_json(processes.path(pid, file))).get("hosts")
         hosts = [value for option, value in options if option in ("-H", "--host")]
         hosts += [host for host in (told if isinstance(told, list) else []) if isinstance(host, str)]
-        if "--rootless" in words and not hosts:
-            hosts = [f"{_UNIX}{processes.environment(daemon.pid).get('XDG_RUNTIME_DIR', '')}/docker.sock"]
+        if not hosts and any("--rootless" in pair for pair in options):
+            hosts = [f"{_UNIX}{processes.environment(pid).get('XDG_RUNTIME_DIR', '')}/docker.sock"]
         for host in hosts:
             if host.startswith(f"{_UNIX}/"):
-                yield processes.seen(daemon.pid, host.removeprefix(_UNIX))
+                yield processes.seen(pid, host.removeprefix(_UNIX))

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from boxtrace.containers.proc import host_pid_ns, parse_stat, read_text, read_texts
@@ -103,6 +104,16 @@ class ProcessTable:
         """Yield the processes of which the kernel's name is *name*."""
         return (task for task in self.tasks.values() if task.name == name)
 
+    def daemons(self, name: str) -> Iterator[tuple[Pid, list[tuple[str, str]]]]:
+        """Yield the processes of which the kernel's name is *name* that tell the host's pids, not a container's.
+
+        With each come the words of its command line, each with the next: ``--option value`` as ``--option=value``.
+        """
+        for task in self.named(name):
+            if not self.is_inside(task.pid):
+                words = (word for argument in self.arguments(task.pid) for word in argument.split("=", 1))
+                yield task.pid, list(pairwise(words))
+
     def arguments(self, pid: Pid) -> list[str]:
         """Return the command line of a process; empty when it has none or is gone."""
         try:
@@ -124,10 +135,12 @@ class ProcessTable:
         return self.proc / str(pid) / ("root" if path.startswith("/") else "cwd") / path.lstrip("/")
 
     def seen(self, pid: Pid, path: str) -> Path:
-        """Return an absolute path that a process uses as it is where it leads to the same here, else :meth:`path`."""
+        """Return an absolute path that a process uses as it is, or if it leads elsewhere here, as :meth:`path` does."""
         there = self.path(pid, path)
         try:
             return Path(path) if there.samefile(path) else there
+        except PermissionError:  # what the process sees is not ours to look at
+            return Path(path)
         except OSError:
             return there
 
