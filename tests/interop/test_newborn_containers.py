@@ -51,3 +51,15 @@ def test_a_running_one_is_recorded_with_those_that_come(dockerd: Dockerd, tmp_pa
     check_newborns(recorded, ["web-new"], PROGRAM, alone=False)
     old = TraceContainers(recorded.trace).selector("web-old")
     assert any(old(event) for event in recorded.named("syscall_entry_nanosleep", "syscall_entry_clock_nanosleep"))
+
+
+def test_begin_of_one_whose_fork_is_not_recorded(dockerd: Dockerd, tmp_path: Path) -> None:
+    dockerd.run("web-old", "sleep", "1000")
+    with Recorder(tmp_path / "trace", "--container", "web-*", *RECORDED) as recorder:
+        dockerd.run("web-new", "sleep", "1000")
+        recorded = recorder.stop()
+    rows = {row.container.name: row for row in TraceContainers(recorded.trace).rows()}
+    (told,) = {event.timestamp for event in recorded.all_events if event.name == "container_start"}
+    begin = rows["web-new"].begin
+    assert rows["web-old"].begin is None
+    assert begin is not None and 0 < told - begin < 10_000_000_000

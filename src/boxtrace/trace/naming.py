@@ -182,13 +182,17 @@ class Naming:
         return made
 
     def _date(self, space: PidNamespace, container: Container) -> None:
-        """Note when the first process was forked, where the trace does not tell and another one had its number."""
+        """Note when the first process was born, where the trace does not tell of its fork but began before that."""
+        if space.init is None or space.init.begin is not None or container.birth is None:
+            return
+        birth = container.birth + self._boot_epoch
         same = [other for other in self._state.pid_namespaces if other.number == space.number]
-        before, init = same[: same.index(space)], space.init
-        if before and init is not None and init.begin is None and container.birth is not None:
+        if before := same[: same.index(space)]:
             # In clock ticks only, maybe: but not before the other had been switched away from for the last time.
-            least = (before[-1].end or 0) + _LAST_SWITCH_NS
-            init.begin = Nanoseconds(max(container.birth + self._boot_epoch, least))
+            birth = max(birth, (before[-1].end or 0) + _LAST_SWITCH_NS)
+        elif birth < self._begin:
+            return
+        space.init.begin = Nanoseconds(birth)
 
     def _add_by_cgroup(self, spaces: Sequence[PidNamespace], owned: dict[int, Container]) -> None:
         """Add the containers in whose cgroup the first process of a namespace was.
