@@ -21,7 +21,7 @@ from support.dockerd import BUSYBOX_IMAGE, Dockerd
 from support.recorder import Recorder, check_valid, until
 from support.require import missing, require_program
 from support.rootfs import make_rootfs
-from support.runtimes import PODMAN_LIMITS, wait_for
+from support.runtimes import PODMAN_LIMITS, succeeds, wait_for
 
 Call = Callable[..., str]
 
@@ -79,13 +79,7 @@ def docker_inside(dockerd: Dockerd, around: Call, tmp_path: Path) -> Iterator[Ca
     def call(*arguments: str) -> str:
         return around("docker", "-H", "unix:///run/d.sock", *arguments)
 
-    def answers() -> bool:
-        try:
-            return bool(call("version"))
-        except RuntimeError:
-            return False
-
-    wait_for("the daemon inside", answers)
+    wait_for("the daemon inside", lambda: succeeds(call, "version"))
     archive = subprocess.run(["tar", "-C", tmp_path / "rootfs", "-c", "."], check=True, capture_output=True).stdout
     (tmp_path / "data/image.tar").write_bytes(archive)
     call("import", "/data/image.tar", BUSYBOX_IMAGE)
@@ -194,12 +188,6 @@ def test_containerd_inside_docker(containerd: ContainerdDaemon, dockerd: Dockerd
     def ctr(*arguments: str) -> str:
         return around("ctr", "--namespace=k8s.io", *arguments)
 
-    def answers() -> bool:
-        try:
-            return bool(ctr("version"))
-        except RuntimeError:
-            return False
-
     def start(name: str, *command: str) -> str:
         command_line = f"ctr -n k8s.io run -d --env=PATH=/bin --rootfs /rootfs {name} {shlex.join(command)}"
         return around("sh", "-c", f"{command_line} >/tmp/{name} 2>&1 || {{ cat /tmp/{name} >&2; exit 1; }}")
@@ -211,7 +199,7 @@ def test_containerd_inside_docker(containerd: ContainerdDaemon, dockerd: Dockerd
         rows = [line.split() for line in ctr("task", "ls").splitlines()]
         return next(int(row[1]) for row in rows if row[0] == "early")
 
-    wait_for("the daemon inside", answers)
+    wait_for("the daemon inside", lambda: succeeds(ctr, "version"))
     check("containerd", start, execute, early, tmp_path / "trace")
     found = [item for item in survey().containers if item.name == "web"]
     assert sorted(bool(item.pid_ns_ancestors and find("outer").pid_ns in item.pid_ns_ancestors) for item in found) == [

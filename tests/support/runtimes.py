@@ -62,6 +62,15 @@ def wait_for(what: str, condition: Callable[[], int | None], seconds: float = 60
     raise TimeoutError(f"{what} did not happen within {seconds} s")
 
 
+def succeeds(call: Callable[..., str], *command: str) -> bool:
+    """Tell whether a command succeeds: whether a daemon answers yet."""
+    try:
+        call(*command)
+    except RuntimeError:
+        return False
+    return True
+
+
 def child_of(pid: int) -> int | None:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(children[0]) if children else None
@@ -199,10 +208,7 @@ def rootless_docker(directory: Path, name: str, command: tuple[str, ...]) -> Ite
 
             def answers() -> bool:
                 assert process.poll() is None, (directory / "log").read_text()
-                try:
-                    return bool(docker("version"))
-                except RuntimeError:
-                    return False
+                return succeeds(docker, "version")
 
             wait_for("Docker's API", answers)
             docker("import", archive, "busybox:test")
@@ -341,6 +347,7 @@ __all__ = [
     "podman_calls",
     "run",
     "start_container",
+    "succeeds",
     "wait_for",
     "write_bundle",
 ]

@@ -44,8 +44,7 @@ class Docker:
         places = [Path(chosen.removeprefix(_UNIX))] if chosen.startswith(_UNIX) else []
         places += [_SOCKET, *directories(_ROOTLESS), *_listening(processes)]
         podmans = [Path(address.removeprefix(_UNIX)) for address in Podman.addresses()]
-        others = sockets(podmans)
-        return [f"{_UNIX}{place}" for place in sockets([*others, *places])[len(others) :]]
+        return [f"{_UNIX}{place}" for place in sockets([*podmans, *places]) if place not in podmans]
 
     def containers(self, processes: ProcessTable) -> list[RuntimeContainer]:
         """Return the daemons' containers, see :class:`~boxtrace.containers.runtime.Runtime`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -75,24 +75,16 @@ class ProcessTable:
             return ()
         return next((tuple(map(int, line.split()[1:])) for line in lines if line.startswith("NStgid:")), ())
 
-    @cached_property
-    def _host(self) -> tuple[NamespaceInum, int]:
-        return host_pid_ns(self.proc), self._number("self", "mnt")
-
-    def _number(self, pid: Pid | str, kind: str) -> int:
-        try:
-            return (self.proc / str(pid) / "ns" / kind).stat().st_ino
-        except OSError:
-            return 0
-
     def is_inside(self, pid: Pid) -> bool:
         """Tell whether a process sees other pids than the host's: whether it lives in a container."""
-        return self._number(pid, "pid") not in (0, self._host[0])
+        return _namespace(self.proc, pid, "pid") not in (0, _ours(self.proc)[0])
 
     def is_apart(self, pid: Pid) -> bool:
         """Tell whether a process lives in a container, or sees other mounts than we do, as a user's own daemons do."""
-        mounts = self._number(pid, "mnt")
-        return self.is_inside(pid) or (mounts != self._host[1] and 0 not in (mounts, self._host[1]))
+        if self.is_inside(pid):
+            return True
+        mounts, ours = _namespace(self.proc, pid, "mnt"), _ours(self.proc)[1]
+        return mounts != ours and 0 not in (mounts, ours)
 
     def numbered(self, pid: Pid) -> dict[str, Pid]:
         """Return the children of a process by the numbers that they have where it lives: inside a container, maybe."""
@@ -143,6 +135,19 @@ class ProcessTable:
             return Path(path)
         except OSError:
             return there
+
+
+def _namespace(proc: Path, pid: Pid | str, kind: str) -> int:
+    try:
+        return (proc / str(pid) / "ns" / kind).stat().st_ino
+    except OSError:
+        return 0
+
+
+@lru_cache
+def _ours(proc: Path) -> tuple[NamespaceInum, int]:
+    """Return the host's pid namespace and our mount namespace: always the same, and asked for as containers start."""
+    return host_pid_ns(proc), _namespace(proc, "self", "mnt")
 
 
 def _parse(pid: Pid, stat: str) -> Task | None:

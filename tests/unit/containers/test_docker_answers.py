@@ -93,7 +93,7 @@ def test_socket_at_which_podman_answers_is_not_dockers(listening: Callable[[str]
 def test_daemons_that_run_tell_where_they_listen(listening: Callable[[str], str], tmp_path: Path) -> None:
     proc = tmp_path / "proc"
     commands = {
-        10: ("-H", "fd://", "--host=tcp://0.0.0.0:2375", listening("a").join(("--host=", ""))),
+        10: ("-H", "fd://", "--host=tcp://0.0.0.0:2375", f"--host={listening('a')}"),
         11: ("--config-file", "/etc/d.json", "-H", listening("b")),  # its root has no such socket
         12: ("--data-root=/x",),
         13: ("-H",),

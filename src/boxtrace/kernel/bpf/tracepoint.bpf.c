@@ -50,7 +50,7 @@ int any_tracepoint(void *record)
 	if (!control.tracepoints)
 		return 0;
 	cpu = cpu_glance(task);
-	if (!cpu || !cpu->selected)
+	if (!cpu->selected)
 		return 0;
 	source.tracepoint = bpf_map_lookup_elem(&tracepoints, &index);
 	source.draft = bpf_map_lookup_elem(&drafts, &zero);
