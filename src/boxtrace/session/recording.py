@@ -311,10 +311,10 @@ class _Recording:
         self._started()
 
     def _look_early(self) -> Sequence[Container]:
-        """Return the containers that run, if their numbers are recorded: then from the first event on."""
-        if any("container" in channel.contexts for channel in self._options.channels):
-            return self._scene.running or survey_running(_ignore)  # they are looked at again, and warned of, later
-        return ()
+        """Return the containers that run, if they are known or their numbers are recorded: from the first event on."""
+        if self._scene.running or all("container" not in channel.contexts for channel in self._options.channels):
+            return self._scene.running
+        return survey_running(_ignore)  # they are looked at again, and warned of, later
 
     def _announce(self) -> None:
         announce_containers(self._emitter, self._numbered())
